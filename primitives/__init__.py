@@ -1,0 +1,1 @@
+"""What a step costs: devices, models, operations, cost sources, step cost, memory."""

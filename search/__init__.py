@@ -1,0 +1,1 @@
+"""What is best: the space, the estimate, the optimizer, the emitters."""

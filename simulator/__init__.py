@@ -1,0 +1,1 @@
+"""What happens: schedulers, KV blocks, clusters, records and metrics, in virtual time."""

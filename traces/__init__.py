@@ -1,0 +1,1 @@
+"""What arrives: workloads, their readers, synthesizers and statistics."""

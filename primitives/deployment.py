@@ -1,0 +1,51 @@
+"""A deployment: one model on one kind of accelerator under one engine configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.dtype import Dtype
+from servecast.primitives.model import ModelSpec
+
+EngineName = Literal["vllm", "sglang", "trtllm", "transformers"]
+Routing = Literal["round_robin", "central_queue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Everything a rung needs to know of what is deployed; field names are the engine's own options."""
+
+    model: ModelSpec
+    accelerator: Accelerator
+    engine: EngineName
+    engine_version: str
+    weights_dtype: Dtype
+    kv_cache_dtype: Dtype
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    replicas: int = 1
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    enable_expert_parallel: bool = False
+    block_size: int = 16
+    gpu_memory_utilization: float = 0.92
+    num_gpu_blocks_override: int | None = None
+    """KV blocks as known from a start-up log; None lets the memory ledger compute them."""
+    routing: Routing = "round_robin"
+    usd_per_gpu_hour: float | None = None
+
+    @property
+    def gpus_per_replica(self) -> int:
+        """Accelerators that one replica occupies."""
+        return (
+            self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+        )
+
+    @property
+    def gpus(self) -> int:
+        """Accelerators that the whole deployment occupies."""
+        return self.gpus_per_replica * self.replicas

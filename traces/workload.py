@@ -1,0 +1,41 @@
+"""A workload: the requests that arrive, as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Requests in order of arrival. Open loop by default; a `concurrency` makes it a closed loop.
+
+    `output_tokens` is the truth, which no scheduler may read; `max_tokens` is what the client
+    declared. In a closed loop the requests are taken in order, `concurrency` at a time, the next
+    `think_ns` after one has finished, and `arrival_ns` (all zero) is not read.
+    """
+
+    name: str
+    arrival_ns: Ints
+    prompt_tokens: Ints
+    output_tokens: Ints
+    max_tokens: Ints
+    concurrency: int | None = None
+    think_ns: int = 0
+    attribution: str = ""
+    """What a report must say of the data's origin (licence, publisher)."""
+
+    def __len__(self) -> int:
+        return len(self.prompt_tokens)
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests per second over the span of arrivals; 0 for a closed loop or a single request."""
+        if self.concurrency is not None or len(self) < 2:
+            return 0.0
+        span_ns = int(self.arrival_ns[-1] - self.arrival_ns[0])
+        return (len(self) - 1) * 1e9 / span_ns if span_ns else 0.0
