@@ -41,9 +41,7 @@ class Deployment:
     @property
     def gpus_per_replica(self) -> int:
         """Accelerators that one replica occupies."""
-        return (
-            self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
-        )
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
 
     @property
     def gpus(self) -> int:

@@ -1,0 +1,80 @@
+"""The cost source that is always there: a roofline with named efficiencies and overheads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.cost import Cost, Provenance
+from servecast.primitives.dtype import Dtype
+from servecast.primitives.operations import (
+    AllReduce,
+    DecodeAttention,
+    Elementwise,
+    Gemm,
+    MoeExperts,
+    Operation,
+    PrefillAttention,
+    Quantity,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RooflineCoefficients:
+    """Shares of the data sheet's peaks that kernels reach, and the time that no peak explains.
+
+    Starting points from published measurements: 0.8 of the memory bandwidth and 3 µs per memory
+    operation (constants of AIConfigurator's system files); an 8192³ bf16 product reaches 0.8 of
+    the H200's peak; FlashAttention-class kernels reach about half of it.
+    """
+
+    gemm_flops: float = 0.70
+    gemm_bandwidth: float = 0.82
+    attention_flops: float = 0.50
+    attention_bandwidth: float = 0.75
+    elementwise_bandwidth: float = 0.80
+    link_bandwidth: float = 0.70
+    operation_s: float = 3e-6
+    """Launch and tail of one kernel inside a CUDA graph."""
+    all_reduce_s: float = 5e-6
+    all_reduce_rank_s: float = 0.75e-6
+    """Latency of a small all-reduce: a constant and a term per rank."""
+
+
+RELATIVE_ERROR = 0.30
+"""Half-width of the roofline's band; see docs/accuracy.md for what was measured."""
+
+_WEIGHT_ONLY = {Dtype.INT4, Dtype.MXFP4}
+"""Formats whose weights are expanded to bf16 before the product."""
+
+
+class RooflineSource:
+    """max(FLOPs / reached peak, bytes / reached bandwidth) + overhead, for every operation."""
+
+    def __init__(self, coefficients: RooflineCoefficients | None = None) -> None:
+        self.coefficients = coefficients or RooflineCoefficients()
+
+    def cost(self, operation: Operation, device: Accelerator) -> Cost:
+        """Seconds of `operation` on `device` by the roofline (never below either roof)."""
+        return Cost(self._seconds(operation, device), Provenance.ROOFLINE, RELATIVE_ERROR)
+
+    def _seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+        c = self.coefficients
+        match operation:
+            case Gemm() | MoeExperts():
+                dtype = Dtype.BF16 if operation.dtype in _WEIGHT_ONLY else operation.dtype
+                compute = operation.flops / (device.peak_flops(dtype) * c.gemm_flops)
+                memory = operation.bytes / (device.bw_bytes_per_s * c.gemm_bandwidth)
+            case PrefillAttention() | DecodeAttention():
+                peak = device.peak_flops(Dtype.BF16) * c.attention_flops
+                compute = operation.flops / peak
+                memory = operation.bytes / (device.bw_bytes_per_s * c.attention_bandwidth)
+            case Elementwise():
+                reached = device.bw_bytes_per_s * c.elementwise_bandwidth
+                return operation.bytes / reached + c.operation_s
+            case AllReduce():
+                latency = c.all_reduce_s + c.all_reduce_rank_s * operation.ranks
+                return operation.bytes / (device.link.bw_bytes_per_s * c.link_bandwidth) + latency
+        return np.maximum(compute, memory) + c.operation_s

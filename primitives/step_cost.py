@@ -1,0 +1,176 @@
+"""The cost of an engine step, compiled once for a deployment and called millions of times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servecast.primitives.batch import Batch, StepTime
+from servecast.primitives.cost import CostSource, Provenance
+from servecast.primitives.decode_run import DecodeRun
+from servecast.primitives.decomposition import (
+    Counted,
+    decode_operations,
+    head_operations,
+    prefill_operations,
+    token_operations,
+)
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.model import Attention
+from servecast.primitives.operations import Quantity
+
+SPREAD_BUCKETS = 16
+"""Resolution of the share of a sliding window that the group's contexts really fill."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostTime:
+    """Time of the engine's own loop around a step, by engine and version.
+
+    The defaults are vLLM's synchronous scheduling: 1.5 ms a step and 10 µs a sequence, fitted on
+    public serving measurements of version 0.12 (H100, Qwen3-32B).
+    """
+
+    step_s: float = 1.5e-3
+    sequence_s: float = 10e-6
+
+
+class StepCost(Protocol):
+    """What the simulator asks of a cost: steps, decode runs, and the spread bucket of contexts."""
+
+    def step(self, batch: Batch) -> StepTime:
+        """Device and host nanoseconds of one step."""
+        ...
+
+    def decode_run(self, sequences: int, spread: int = 0) -> DecodeRun:
+        """Prefix sums of decode steps with `sequences` sequences, device and host together."""
+        ...
+
+    @property
+    def needs_spread(self) -> bool:
+        """Whether `spread` matters (the model has sliding windows)."""
+        ...
+
+    def spread(self, contexts: Sequence[int]) -> int:
+        """The bucket of a decode group with these cached contexts."""
+        ...
+
+
+class CompiledStepCost:
+    """A `StepCost` from a cost source: curves over tokens and sequences, attention on demand.
+
+    Every part is rounded to integer nanoseconds on its own, so that sums are exact and a decode
+    step costs the same alone, inside a run, or beside prefill chunks.
+    """
+
+    def __init__(
+        self, deployment: Deployment, source: CostSource, host: HostTime | None = None
+    ) -> None:
+        self.deployment = deployment
+        self._source = source
+        self._host = host or HostTime()
+        tokens = np.arange(deployment.max_num_batched_tokens + 1, dtype=np.float64)
+        sequences = np.arange(deployment.max_num_seqs + 1, dtype=np.float64)
+        self._token_ns: list[int] = self._price(token_operations(deployment, tokens)).tolist()
+        self._head_ns: list[int] = self._price(head_operations(deployment, sequences)).tolist()
+        host_s = self._host.step_s + self._host.sequence_s * sequences
+        self._host_ns: list[int] = _nanoseconds(host_s).tolist()
+        self._runs: dict[tuple[int, int], DecodeRun] = {}
+        self._prefill: dict[tuple[int, int], int] = {}
+        self._windows = [
+            group.mixer.window
+            for group in deployment.model.layers
+            if isinstance(group.mixer, Attention) and group.mixer.window is not None
+        ]
+
+    @property
+    def needs_spread(self) -> bool:
+        """Whether the model has sliding windows, whose cost depends on more than the mean."""
+        return bool(self._windows)
+
+    def spread(self, contexts: Sequence[int]) -> int:
+        """How much less than its clipped mean a sliding window caches, in `SPREAD_BUCKETS`ths."""
+        if not self._windows or not contexts:
+            return 0
+        window = min(self._windows)
+        held = np.asarray(contexts, dtype=np.float64) + 1.0
+        fill = np.minimum(held, window).mean() / min(float(held.mean()), window)
+        return round((1.0 - float(fill)) * SPREAD_BUCKETS)
+
+    def step(self, batch: Batch) -> StepTime:
+        """Device and host nanoseconds of one step of `batch`."""
+        tokens = sequences = attention_ns = 0
+        for query_tokens, count, context_sum, spread, is_decode in batch.groups:
+            tokens += query_tokens * count
+            sequences += count
+            if is_decode:
+                attention_ns += self._decode_ns(count, context_sum // count, spread)
+            else:
+                attention_ns += self._prefill_ns(query_tokens, context_sum)
+        device_ns = self._token_ns[tokens] + self._head_ns[sequences] + attention_ns
+        return StepTime(device_ns, self._host_ns[sequences])
+
+    def decode_run(self, sequences: int, spread: int = 0) -> DecodeRun:
+        """The run of decode steps with `sequences` sequences, compiled on first use."""
+        run = self._runs.get((sequences, spread))
+        if run is None:
+            fill = 1.0 - spread / SPREAD_BUCKETS
+            fixed = self._token_ns[sequences] + self._head_ns[sequences]
+            run = self._runs[sequences, spread] = DecodeRun(
+                lambda context: self._price(
+                    decode_operations(self.deployment, sequences, context, fill)
+                ),
+                fixed + self._host_ns[sequences],
+            )
+        return run
+
+    def shares(self, batch: Batch) -> dict[Provenance, float]:
+        """The share of a step's device seconds by where the costs came from."""
+        seconds: dict[Provenance, float] = {}
+        for count, operation in self._operations(batch):
+            cost = self._source.cost(operation, self.deployment.accelerator)
+            spent = seconds.get(cost.provenance, 0.0) + count * float(cost.seconds)
+            seconds[cost.provenance] = spent
+        total = sum(seconds.values())
+        return {provenance: spent / total for provenance, spent in seconds.items()}
+
+    def _operations(self, batch: Batch) -> Counted:
+        yield from token_operations(self.deployment, float(batch.tokens))
+        yield from head_operations(self.deployment, float(batch.sequences))
+        for group in batch.groups:
+            if group.is_decode:
+                context = group.context_sum / group.sequences
+                yield from decode_operations(self.deployment, group.sequences, context)
+            else:
+                yield from prefill_operations(
+                    self.deployment, float(group.query_tokens), float(group.context_sum)
+                )
+
+    def _decode_ns(self, sequences: int, context: int, spread: int) -> int:
+        run = self.decode_run(sequences, spread)
+        if context >= len(run.attention_ns):
+            run.reach(context + 1)
+        return run.attention_ns[context]
+
+    def _prefill_ns(self, new_tokens: int, past_tokens: int) -> int:
+        key = (new_tokens, past_tokens)
+        ns = self._prefill.get(key)
+        if ns is None:
+            operations = prefill_operations(self.deployment, float(new_tokens), float(past_tokens))
+            ns = self._prefill[key] = int(self._price(operations))
+        return ns
+
+    def _price(self, operations: Counted) -> NDArray[np.int64]:
+        seconds: Quantity = 0.0
+        for count, operation in operations:
+            cost = self._source.cost(operation, self.deployment.accelerator)
+            seconds = seconds + count * cost.seconds
+        return _nanoseconds(np.asarray(seconds, dtype=np.float64))
+
+
+def _nanoseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.rint(seconds * 1e9).astype(np.int64)

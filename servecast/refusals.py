@@ -1,0 +1,57 @@
+"""What engines can do and servecast does not model yet: refused by name, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NEUTRAL: Mapping[str, tuple[str, str]] = {
+    "pipeline_parallel_size": ("pipeline parallelism", "1"),
+    "data_parallel_size": ("data parallelism inside one engine", "1, and `replicas` for copies"),
+    "enable_prefix_caching": ("prefix caching", "false"),
+    "async_scheduling": ("asynchronous scheduling", "false"),
+    "enable_chunked_prefill": ("scheduling without chunked prefill", "true"),
+    "speculative_config": ("speculative decoding", "null"),
+    "enable_lora": ("serving LoRA adapters", "false"),
+    "scheduling_policy": ("priority scheduling", "fcfs"),
+    "enforce_eager": ("running without CUDA graphs", "false"),
+}
+"""Options that may be stated with the one value that is modelled: the feature, and that value."""
+
+_FEATURES = {
+    "disaggregated prefill and decode": (
+        "kv_transfer_config", "kv_role", "kv_connector", "disaggregation", "prefill", "decode",
+    ),
+    "speculative decoding": (
+        "speculative_model", "num_speculative_tokens", "speculative_decoding", "draft_model",
+    ),
+    "serving LoRA adapters": ("lora", "lora_modules", "max_loras", "max_lora_rank", "max_cpu_loras"),
+    "priority scheduling": ("priority", "priorities", "scheduler_cls"),
+    "offloading of weights or KV cache": (
+        "cpu_offload_gb", "swap_space", "kv_offloading_size", "kv_offloading_backend",
+    ),
+    "context parallelism": ("decode_context_parallel_size", "prefill_context_parallel_size"),
+    "expert load balancing": ("enable_eplb", "eplb_config", "num_redundant_experts"),
+    "overlapping two batches": ("enable_dbo", "ubatch_size"),
+    "activations in another format than bf16": ("dtype",),
+    "a changed model": ("hf_overrides", "rope_scaling", "rope_theta", "disable_sliding_window"),
+    "multimodal input": ("limit_mm_per_prompt", "mm_processor_kwargs"),
+    "limits on partial prefills": (
+        "max_num_partial_prefills", "max_long_partial_prefills", "long_prefill_token_threshold",
+    ),
+    "compilation settings": ("compilation_config", "cudagraph_capture_sizes", "optimization_level"),
+}  # fmt: skip
+_BY_KEY = {key: feature for feature, keys in _FEATURES.items() for key in keys}
+
+ENGINES = {"sglang": "SGLang", "trtllm": "TensorRT-LLM", "transformers": "transformers"}
+"""Engines that the field serves with and that have no scheduler here yet."""
+
+CHECKPOINT_METHODS = (
+    "awq", "awq_marlin", "gptq", "gptq_marlin", "modelopt", "modelopt_fp4", "compressed-tensors",
+    "bitsandbytes", "gguf",
+)  # fmt: skip
+"""vLLM's names of quantisation methods that load a checkpoint made for them."""
+
+
+def feature_of(key: str) -> str | None:
+    """The feature that an unmodelled option belongs to, or None for an option nobody knows."""
+    return _BY_KEY.get(key)

@@ -1,0 +1,77 @@
+"""The requests of one engine that decode, advanced together."""
+
+from __future__ import annotations
+
+from servecast.simulator.request import Request
+
+
+class DecodeGroup:
+    """Requests that each gain one token a step; a step, or a thousand, costs O(1).
+
+    A request's computed tokens are its `base` plus the group's step counter. It writes its next
+    token into a new KV block when that sum divides by the block size, so the residues of the bases
+    tell how many blocks any number of coming steps needs.
+    """
+
+    __slots__ = ("_block_size", "_residues", "base_sum", "size", "steps")
+
+    def __init__(self, block_size: int) -> None:
+        self._block_size = block_size
+        self._residues = [0] * block_size
+        self.size = 0
+        self.steps = 0
+        """Decode steps since the engine started."""
+        self.base_sum = 0
+
+    @property
+    def context_sum(self) -> int:
+        """Cached tokens of all requests before the next step."""
+        return self.base_sum + self.size * self.steps
+
+    def join(self, request: Request) -> None:
+        """Take in a request whose prompt is computed and whose latest token is not."""
+        base = request.num_computed_tokens - self.steps
+        request.base = base
+        self.base_sum += base
+        self._residues[base % self._block_size] += 1
+        self.size += 1
+
+    def leave(self, request: Request) -> None:
+        """Let a request go, its token counts brought up to date."""
+        base = request.base
+        self.base_sum -= base
+        self._residues[base % self._block_size] -= 1
+        self.size -= 1
+        computed = base + self.steps
+        emitted = computed - request.num_computed_tokens
+        request.emitted += emitted
+        request.num_tokens += emitted
+        request.num_computed_tokens = computed
+        request.num_blocks = -(-computed // self._block_size)
+
+    def needs_block(self, request: Request) -> bool:
+        """Whether the request's next token starts a new block."""
+        return (request.base + self.steps) % self._block_size == 0
+
+    def blocks_needed(self, steps: int) -> int:
+        """New blocks that the next `steps` steps take."""
+        cycles, rest = divmod(steps, self._block_size)
+        needed = cycles * self.size
+        if rest:
+            last = -self.steps % self._block_size
+            first = last - rest + 1
+            residues = self._residues
+            if first >= 0:
+                needed += sum(residues[first : last + 1])
+            else:
+                needed += sum(residues[: last + 1]) + sum(residues[first:])
+        return needed
+
+    def steps_within(self, free_blocks: int, at_most: int) -> int:
+        """How many of the next `at_most` steps the free blocks allow, 0 if not even one."""
+        if (at_most // self._block_size + 1) * self.size <= free_blocks:
+            return at_most
+        steps = min(at_most, free_blocks // self.size * self._block_size)
+        while steps < at_most and self.blocks_needed(steps + 1) <= free_blocks:
+            steps += 1
+        return steps

@@ -1,0 +1,200 @@
+"""One replica of an engine in virtual time: passive, lazy, exact."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from servecast.primitives.batch import Batch, Group
+from servecast.primitives.decode_run import DecodeRun
+from servecast.primitives.step_cost import StepCost
+from servecast.simulator.records import Recorder
+from servecast.simulator.request import Request
+from servecast.simulator.run_log import RunLog
+from servecast.simulator.vllm_scheduler import Chunk, SchedulerLimits, VllmScheduler
+
+
+class Engine:
+    """Runs a scheduler over a step cost. Who drives it calls `advance(t)`, then `submit` at t.
+
+    The engine plans one run ahead: a step with prompt chunks, or as many decode steps as nothing
+    can change. A run is only a plan until `advance` passes its end, so an arrival can cut it at the
+    first step boundary that is not before the arrival, exactly where a stepping engine would look
+    at its queue again. A request that arrives at a boundary is seen by the step that starts there.
+    """
+
+    def __init__(
+        self, limits: SchedulerLimits, cost: StepCost, replica: int = 0, *, stepping: bool = False
+    ) -> None:
+        """`stepping` takes decode steps one by one: the slow twin that skipping must equal."""
+        self.scheduler = VllmScheduler(limits)
+        self.now_ns = 0
+        """Start of the next step to plan: everything before it is decided."""
+        self.log = RunLog()
+        self.recorder = Recorder(replica)
+        self.finished: list[Request] = []
+        """Requests finished since the driver last took them."""
+        self.unfinished = 0
+        self._cost = cost
+        self._stepping = stepping
+        self._ends: list[tuple[int, int, Request]] = []
+        self._order = 0
+        self._planned = False
+        self._start_ns = self._end_ns = 0
+        self._steps = 0
+        self._chunks: list[Chunk] = []
+        self._run: DecodeRun | None = None
+        self._context = 0
+        self._spread: int | None = None
+
+    def submit(self, request: Request, now_ns: int) -> None:
+        """Queue `request` at `now_ns`, which no later call may precede."""
+        self.unfinished += 1
+        self.scheduler.add_request(request)
+        if not self._planned:
+            self.now_ns = max(self.now_ns, now_ns)
+        elif self._steps > 1 and self.scheduler.admits_on_arrival():
+            self._cut(now_ns)
+
+    def next_ns(self) -> int | None:
+        """When the planned run ends (a completion at the earliest then), or None when idle."""
+        if self._planned or self._plan():
+            return self._end_ns
+        return None
+
+    def advance(self, until_ns: int | None) -> None:
+        """Commit every run that ends at or before `until_ns` (None: until the engine is idle)."""
+        while True:
+            if not self._planned and (
+                (until_ns is not None and self.now_ns >= until_ns) or not self._plan()
+            ):
+                return
+            if until_ns is not None and self._end_ns > until_ns:
+                return
+            self._commit()
+
+    def check(self) -> None:
+        """Raise if an invariant of the engine is broken; between runs only."""
+        if not self._planned:
+            self.scheduler.check()
+            held = len(self.scheduler.running) + len(self.scheduler.waiting)
+            if held != self.unfinished:
+                raise AssertionError(f"{self.unfinished} unfinished requests, {held} held")
+
+    def _plan(self) -> bool:
+        scheduler = self.scheduler
+        if not scheduler.running and not scheduler.waiting:
+            return False
+        self._start_ns = self.now_ns
+        self._chunks, preempted = scheduler.schedule()
+        for request in preempted:
+            self._note_preemption(request)
+        group = scheduler.group
+        if self._chunks:
+            self._steps, self._run, self._context = 1, None, 0
+            self._end_ns = self.now_ns + self._mixed_step_ns()
+        else:
+            self._run = self._cost.decode_run(group.size, self._spread_now())
+            self._context = group.base_sum // group.size + group.steps
+            self._steps = 1 if preempted or self._stepping else self._decode_steps()
+            self._end_ns = self.now_ns + self._run.run_ns(self._context, self._steps)
+        self._planned = True
+        return True
+
+    def _note_preemption(self, request: Request) -> None:
+        if request.decode_end:  # it was decoding: its latest token came out just now
+            self._spread = None
+            request.last_token_ns = self.now_ns
+            request.decode_end = 0
+
+    def _mixed_step_ns(self) -> int:
+        group = self.scheduler.group
+        groups = [Group(new_tokens, 1, past) for _, new_tokens, past in self._chunks]
+        if group.size:
+            decode = Group(1, group.size, group.context_sum, self._spread_now(), True)
+            groups.insert(0, decode)
+        device_ns, host_ns = self._cost.step(Batch(tuple(groups)))
+        return device_ns + host_ns
+
+    def _decode_steps(self) -> int:
+        ends, group = self._ends, self.scheduler.group
+        while ends[0][0] != ends[0][2].decode_end:
+            heappop(ends)  # a preempted request's end moved
+        return self.scheduler.horizon(ends[0][0] - group.steps)
+
+    def _spread_now(self) -> int:
+        if not self._cost.needs_spread:
+            return 0
+        if self._spread is None:
+            scheduler = self.scheduler
+            steps = scheduler.group.steps
+            self._spread = self._cost.spread(
+                [r.base + steps for r in scheduler.running if r.decode_end > steps]
+            )
+        return self._spread
+
+    def _cut(self, now_ns: int) -> None:
+        run = self._run
+        if run is not None:
+            self._steps = run.steps_until(self._context, now_ns - self._start_ns, self._steps)
+            self._end_ns = self._start_ns + run.run_ns(self._context, self._steps)
+
+    def _commit(self) -> None:
+        scheduler, chunks, steps = self.scheduler, self._chunks, self._steps
+        group = scheduler.group
+        sequences = group.size
+        if sequences:
+            scheduler.advance(steps)
+        blocks = scheduler.blocks
+        self.log.append(
+            self._start_ns,
+            self._end_ns - self._start_ns,
+            steps,
+            sequences,
+            self._context,
+            self._spread or 0,
+            sum([chunk.new_tokens for chunk in chunks]) if chunks else 0,
+            blocks.total - blocks.free,
+        )
+        self.now_ns = self._end_ns
+        self._planned = False
+        self._finish_decoding()
+        for chunk in chunks:
+            self._finish_chunk(chunk)
+
+    def _finish_decoding(self) -> None:
+        ends, steps = self._ends, self.scheduler.group.steps
+        while ends and ends[0][0] <= steps:
+            end, _, request = heappop(ends)
+            if end == request.decode_end:
+                self._finish(request, decoding=True)
+
+    def _finish_chunk(self, chunk: Chunk) -> None:
+        request = chunk.request
+        if request.scheduled_ns is None:
+            request.scheduled_ns = self._start_ns
+        if not self.scheduler.update(chunk):
+            return
+        if request.first_token_ns is None:
+            request.first_token_ns = self._end_ns
+            request.first_run = len(self.log)
+        else:
+            self.log.stall_ns.append(self._end_ns - request.last_token_ns)
+        if request.emitted == request.output_tokens:
+            self._finish(request, decoding=False)
+            return
+        request.num_computed_tokens = request.num_tokens - 1
+        group = self.scheduler.group
+        group.join(request)
+        self._spread = None
+        self._order += 1
+        request.decode_end = group.steps + request.output_tokens - request.emitted
+        heappush(self._ends, (request.decode_end, self._order, request))
+
+    def _finish(self, request: Request, *, decoding: bool) -> None:
+        if decoding:
+            self._spread = None
+        request.decode_end = 0
+        self.scheduler.finish(request, decoding=decoding)
+        self.unfinished -= 1
+        self.recorder.record(request, self._end_ns, len(self.log) - 1)
+        self.finished.append(request)

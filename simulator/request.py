@@ -1,0 +1,54 @@
+"""A request while an engine holds it."""
+
+from __future__ import annotations
+
+
+class Request:
+    """One request from submission to finish; the engine drops it once it is recorded.
+
+    Schedulers read `prompt_tokens`, `max_tokens`, `num_tokens` and `num_computed_tokens`, as the
+    real ones do. `output_tokens` is the truth: only the engine reads it, to end the request.
+    """
+
+    __slots__ = (
+        "arrival_ns",
+        "base",
+        "decode_end",
+        "emitted",
+        "first_run",
+        "first_token_ns",
+        "index",
+        "last_token_ns",
+        "max_tokens",
+        "num_blocks",
+        "num_computed_tokens",
+        "num_preemptions",
+        "num_tokens",
+        "output_tokens",
+        "prompt_tokens",
+        "scheduled_ns",
+    )
+
+    def __init__(
+        self, index: int, arrival_ns: int, prompt_tokens: int, output_tokens: int, max_tokens: int
+    ) -> None:
+        self.index = index
+        self.arrival_ns = arrival_ns
+        self.prompt_tokens = prompt_tokens
+        self.output_tokens = output_tokens
+        self.max_tokens = max_tokens
+        self.num_tokens = prompt_tokens
+        """Prompt and emitted tokens; behind by the group's steps while the request decodes."""
+        self.num_computed_tokens = 0
+        self.num_blocks = 0
+        self.emitted = 0
+        self.base = 0
+        """Computed tokens less the decode group's step counter: constant while it decodes."""
+        self.decode_end = 0
+        """The decode group's step at which the last token comes out."""
+        self.num_preemptions = 0
+        self.first_run = 0
+        self.scheduled_ns: int | None = None
+        self.first_token_ns: int | None = None
+        self.last_token_ns = 0
+        """When the last token before a preemption came out."""

@@ -1,0 +1,127 @@
+"""A second, naive implementation of the engine: one step at a time, one request at a time.
+
+It shares nothing with the simulator but the step cost, walks vLLM's scheduling loop as the engine
+writes it, and is what the simulator must equal to the nanosecond.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from servecast.primitives.batch import Batch, Group
+from servecast.primitives.step_cost import StepCost
+from servecast.simulator.vllm_scheduler import SchedulerLimits
+
+
+@dataclass
+class Seq:
+    index: int
+    arrival_ns: int
+    prompt: int
+    output: int
+    computed: int = 0
+    emitted: int = 0
+    blocks: int = 0
+    decoding: bool = False
+    preemptions: int = 0
+    first_ns: int = -1
+    finish_ns: int = -1
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt + self.emitted
+
+
+def blocks_for(tokens: int, limits: SchedulerLimits) -> int:
+    return (tokens + limits.block_size - 1) // limits.block_size
+
+
+class ReferenceEngine:
+    """Runs a whole workload; `batches` lists what every step computed, `gaps` every ITL."""
+
+    def __init__(self, limits: SchedulerLimits, cost: StepCost) -> None:
+        self.limits, self.cost = limits, cost
+        self.free = limits.num_blocks
+        self.waiting: list[Seq] = []
+        self.running: list[Seq] = []
+        self.batches: list[list[tuple[int, int, int]]] = []
+        self.gaps: list[int] = []
+        self.spread: tuple[tuple[int, ...], int] = ((), 0)
+
+    def schedule(self) -> list[tuple[Seq, int]]:
+        budget, scheduled, preempted, i = self.limits.max_num_batched_tokens, [], False, 0
+        while i < len(self.running) and budget > 0:
+            seq = self.running[i]
+            new = min(seq.tokens - seq.computed, budget)
+            need = blocks_for(seq.computed + new, self.limits) - seq.blocks
+            while need > self.free:
+                victim = self.running.pop()
+                self.free += victim.blocks
+                victim.blocks = victim.computed = 0
+                victim.preemptions += 1
+                victim.decoding = False
+                self.waiting.insert(0, victim)
+                preempted = True
+                if victim is seq:
+                    break
+            if seq not in self.running:
+                break
+            self.free -= need
+            seq.blocks += need
+            scheduled.append((seq, new))
+            budget -= new
+            i += 1
+        while (
+            not preempted
+            and self.waiting
+            and budget > 0
+            and len(self.running) < self.limits.max_num_seqs
+        ):
+            seq = self.waiting[0]
+            if blocks_for(seq.tokens, self.limits) > self.free:
+                break
+            new = min(seq.tokens, budget)
+            seq.blocks = blocks_for(new, self.limits)
+            self.free -= seq.blocks
+            self.running.append(self.waiting.pop(0))
+            scheduled.append((seq, new))
+            budget -= new
+        return scheduled
+
+    def step_ns(self, scheduled: list[tuple[Seq, int]]) -> int:
+        decodes = [seq for seq, _ in scheduled if seq.decoding]
+        groups = [Group(new, 1, seq.computed) for seq, new in scheduled if not seq.decoding]
+        if decodes:
+            members = tuple(seq.index for seq in decodes)
+            contexts = [seq.computed for seq in decodes]
+            if members != self.spread[0]:  # the bucket is fixed while the group is the same
+                self.spread = (members, self.cost.spread(contexts))
+            groups.insert(0, Group(1, len(decodes), sum(contexts), self.spread[1], True))
+        return sum(self.cost.step(Batch(tuple(groups))))
+
+    def run(self, arrivals: list[Seq]) -> list[Seq]:
+        now, pending, last = 0, sorted(arrivals, key=lambda s: (s.arrival_ns, s.index)), {}
+        while pending or self.waiting or self.running:
+            if not self.waiting and not self.running:
+                now = max(now, pending[0].arrival_ns)
+            while pending and pending[0].arrival_ns <= now:
+                self.waiting.append(pending.pop(0))
+            scheduled = self.schedule()
+            self.batches.append([(seq.index, new, seq.computed) for seq, new in scheduled])
+            now += self.step_ns(scheduled)
+            for seq, new in scheduled:
+                seq.computed += new
+                if seq.computed < seq.tokens:
+                    continue
+                seq.emitted += 1
+                seq.decoding = True
+                if seq.emitted == 1:
+                    seq.first_ns = now
+                else:
+                    self.gaps.append(now - last[seq.index])
+                last[seq.index] = now
+                if seq.emitted == seq.output:
+                    seq.finish_ns = now
+                    self.free += seq.blocks
+                    self.running.remove(seq)
+        return arrivals
