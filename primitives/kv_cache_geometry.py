@@ -64,7 +64,7 @@ class KvCacheGeometry:
     bytes_per_block: int
     """Bytes of one block on one rank: the pages of all layers of the largest group."""
     block_size: int
-    """Tokens per block of plain attention; with recurrent layers larger than was asked for."""
+    """Tokens per block as asked for; a group of a hybrid may have more (`KvGroup.block_tokens`)."""
     in_flight_tokens: int
     """Tokens scheduled and not yet settled, at most: a sliding window cannot free them."""
 
@@ -75,8 +75,9 @@ class KvCacheGeometry:
 
     @property
     def bytes_per_token(self) -> float:
-        """Bytes that one more token takes where every layer keeps every token (one rank)."""
-        return self.bytes_per_block / self.block_size
+        """Bytes that one more token takes on one rank, once every window is full."""
+        full = (group.block_tokens for group in self.groups if group.kind == "full")
+        return sum(self.bytes_per_block / tokens for tokens in full)
 
     def num_blocks(self, available_bytes: float) -> int:
         """Whole blocks in that much memory; none where it is negative."""
@@ -116,7 +117,7 @@ class KvCacheGeometry:
         return low
 
     def equivalent_blocks(self, num_blocks: int, request_tokens: int) -> int:
-        """Blocks of a plain cache that hold as many requests of `request_tokens` as this one.
+        """Blocks of `block_size` of a plain cache that hold as many requests of `request_tokens`.
 
         The same number where `is_uniform`. A hybrid is thereby approximated: right for requests of
         that length, too few for longer ones, too many for shorter ones (they hold a block in every
@@ -161,11 +162,9 @@ def kv_cache_geometry(
             layers[cache] += group.count
     if not layers:
         return KvCacheGeometry((), 1, block_size, in_flight_tokens)
-    block_size = _aligned_block_size(model, layers, block_size)
-    if len({(cache.kind, cache.window) for cache in layers}) == 1:
-        groups, bytes_per_block = _one_group(layers, sharding, block_size)
-    else:
-        groups, bytes_per_block = _equal_groups(layers, sharding, block_size)
+    aligned = _aligned_block_size(model, layers, block_size)
+    alike = len({(cache.kind, cache.window) for cache in layers}) == 1
+    groups, bytes_per_block = (_one_group if alike else _equal_groups)(layers, sharding, aligned)
     return KvCacheGeometry(groups, bytes_per_block, block_size, in_flight_tokens)
 
 
@@ -218,7 +217,7 @@ def _cache(mixer: Mixer | None, sharding: Sharding, kv_cache_dtype: Dtype) -> _C
 
 
 def _latent_bytes(mixer: LatentAttention, kv_cache_dtype: Dtype) -> int:
-    """Bytes of one token's latent in one layer, with the indexer's fp8 key where attention is sparse."""
+    """Bytes of one token's latent in one layer; sparse attention adds the indexer's fp8 key."""
     latent = math.ceil(mixer.latent_dim * kv_cache_dtype.bytes)
     if mixer.index_topk is None:
         return latent

@@ -17,6 +17,8 @@ class Attention:
     window: int | None = None
     v_head_dim: int | None = None
     """Width of a value head where it differs from `head_dim`."""
+    output_gate: bool = False
+    """The query projection also yields a gate on the output, so it is twice as wide."""
 
     @property
     def value_dim(self) -> int:
@@ -38,7 +40,10 @@ class LatentAttention:
     """Sparse attention (DSA): each query attends to this many tokens at most, or None for dense."""
     index_heads: int = 0
     index_head_dim: int = 0
-    """The indexer that picks them: its heads and their width (0 where attention is dense)."""
+    """The indexer that picks them: its heads and their width.
+
+    0 where attention is dense, and where the layer reuses the picks of an earlier one.
+    """
 
     @property
     def latent_dim(self) -> int:
@@ -74,6 +79,11 @@ class MoeFfn:
     shared_width: int = 0
     """Total width of the shared experts."""
     gated: bool = True
+    latent_width: int | None = None
+    """What routed experts take and give where it is narrower than the model's hidden size.
+
+    Two projections, shared by the experts of the layer, lead there and back.
+    """
 
 
 Mixer = Attention | LatentAttention | LinearAttention

@@ -117,7 +117,7 @@ def _refused(
     value: str | float, quantity: Quantity, rule: str, near: str | None = None
 ) -> InputError:
     meant = f"did you mean the unit `{near}`? " if near else ""
-    units = ", ".join(list(quantity.factors)[:9])
+    units = ", ".join(list(quantity.factors)[:6])
     return InputError(
         f"{quantity.name} `{value}` {rule}",
         hint=f"{meant}write it as `{quantity.example}` (units: {units})",

@@ -57,8 +57,10 @@ class EngineDefaults:
         `max_num_seqs` is cut to the budget. InputError where vLLM refuses to start: a budget below
         `max_num_seqs`, or below `max_model_len` without chunked prefill.
         """
-        chunked = self.enable_chunked_prefill if enable_chunked_prefill is None else (
-            enable_chunked_prefill
+        chunked = (
+            self.enable_chunked_prefill
+            if enable_chunked_prefill is None
+            else (enable_chunked_prefill)
         )
         seqs = self.max_num_seqs if max_num_seqs is None else max_num_seqs
         tokens = max_num_batched_tokens
@@ -72,7 +74,7 @@ class EngineDefaults:
 
 
 def defaults(engine: EngineName, version: str, accelerator: Accelerator) -> EngineDefaults:
-    """The engine's defaults on this accelerator, as its HTTP server (not its Python class) has them.
+    """The engine's defaults on this accelerator, as its HTTP server has them.
 
     vLLM 0.32.0, `EngineArgs.get_batch_defaults`: three classes of device by total memory, A100
     left in the lowest on purpose. Default utilisation 0.92 (`config/cache.py`).

@@ -20,6 +20,7 @@ class VllmOption:
     name: str
     arity: Arity
     harmless: bool
+    is_on_by_default: bool = False
 
 
 SHORT_FORMS = {
@@ -142,11 +143,20 @@ _LISTS = """
     cpu-offload-params cudagraph-capture-sizes kv-cache-dtype-skip-layers logits-processors
     lora-modules lora-target-modules offload-params
 """
+_VARIABLES = """
+    VLLM_ALLOW_LONG_MAX_MODEL_LEN VLLM_API_KEY VLLM_CACHE_ROOT VLLM_CONFIGURE_LOGGING
+    VLLM_DO_NOT_TRACK VLLM_HOST_IP VLLM_LOGGING_CONFIG_PATH VLLM_LOGGING_LEVEL
+    VLLM_LOG_STATS_INTERVAL VLLM_NO_USAGE_STATS VLLM_PORT VLLM_RPC_TIMEOUT VLLM_TARGET_DEVICE
+    VLLM_USAGE_SOURCE VLLM_USE_MODELSCOPE VLLM_WORKER_MULTIPROC_METHOD
+"""
+_ON_BY_DEFAULT = {"scheduler-reserve-full-isl", "swa-bounded-replay"}
+"""Flags that change nothing when they are given; the rest are off, or decided by the engine."""
 
 
 def _options(names: str, arity: Arity, *, harmless: bool) -> dict[str, VllmOption]:
     return {
-        f"--{name}": VllmOption(f"--{name}", arity, harmless) for name in names.split()
+        f"--{name}": VllmOption(f"--{name}", arity, harmless, name in _ON_BY_DEFAULT)
+        for name in names.split()
     }
 
 
@@ -160,3 +170,6 @@ VLLM_OPTIONS: dict[str, VllmOption] = {
     **_options(_LISTS, "list", harmless=False),
 }
 """Every option of the command line by its long name."""
+
+HARMLESS_VARIABLES = frozenset(_VARIABLES.split())
+"""Environment variables of the engine that change neither schedule nor step time."""

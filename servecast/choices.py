@@ -14,6 +14,7 @@ from pydantic_core import core_schema
 
 from servecast.errors import InputError, nearest
 from servecast.faults import fault, shown
+from servecast.plain import mapping, sequence
 
 Value = int | float | str
 Choice = Mapping[str, Value]
@@ -85,9 +86,10 @@ class _OneOrMany:
 
 def _as_values(value: object) -> object:
     """A tuple of what a field states: one value, a list, or an inclusive {from, to, step}."""
-    if isinstance(value, dict):
-        return _expand(value)
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    bounds, items = mapping(value), sequence(value)
+    if bounds is not None:
+        return _expand(bounds)
+    return (value,) if items is None else tuple(items)
 
 
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -116,7 +118,9 @@ Open = Annotated[
 def _expand(bounds: Mapping[str, object]) -> tuple[Value, ...]:
     numbers = [bounds.get(key) for key in _RANGE]
     if set(bounds) != set(_RANGE) or not all(_is_number(number) for number in numbers):
-        raise fault("a range needs from, to and step, all numbers", "write {from: 1, to: 8, step: 1}")
+        raise fault(
+            "a range needs from, to and step, all numbers", "write {from: 1, to: 8, step: 1}"
+        )
     first, last, step = (Decimal(str(number)) for number in numbers)
     if step <= 0 or last < first:
         raise fault("a range goes up: step above 0, `to` not below `from`")
@@ -129,6 +133,4 @@ def _expand(bounds: Mapping[str, object]) -> tuple[Value, ...]:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from servecast.errors import InputError
 
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]
+"""Where something stands in a document: the keys and indices that lead to it."""
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -19,7 +20,7 @@ Out = TypeVar("Out")
 class Fault:
     """One wrong thing: its path in the file, the line where known, the rule and the way out."""
 
-    path: Path
+    path: Place
     message: str
     hint: str | None = None
     line: int | None = None
@@ -40,7 +41,7 @@ class Fault:
 class ScenarioError(InputError):
     """A scenario that cannot be used, with every fault found in it."""
 
-    def __init__(self, name: str, faults: Sequence[Fault]) -> None:
+    def __init__(self, name: str, faults: Iterable[Fault]) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: fault.line or 0))
         counted = "1 error" if len(self.faults) == 1 else f"{len(self.faults)} errors"
         listed = "\n".join(_indented(str(fault)) for fault in self.faults)

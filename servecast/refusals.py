@@ -24,7 +24,7 @@ _FEATURES = {
     "speculative decoding": (
         "speculative_model", "num_speculative_tokens", "speculative_decoding", "draft_model",
     ),
-    "serving LoRA adapters": ("lora", "lora_modules", "max_loras", "max_lora_rank", "max_cpu_loras"),
+    "serving LoRA adapters": ("lora", "lora_modules", "max_loras", "max_lora_rank"),
     "priority scheduling": ("priority", "priorities", "scheduler_cls"),
     "offloading of weights or KV cache": (
         "cpu_offload_gb", "swap_space", "kv_offloading_size", "kv_offloading_backend",

@@ -35,6 +35,10 @@ class Records:
     def __len__(self) -> int:
         return len(self.index)
 
+    def rows(self, rows: slice) -> Records:
+        """Some of the requests."""
+        return Records(*[getattr(self, field.name)[rows] for field in fields(self)])
+
     @property
     def ttft_ns(self) -> Ints:
         """Time to first token: from arrival to the first token."""

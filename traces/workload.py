@@ -34,7 +34,7 @@ class Workload:
 
     @property
     def rate_per_s(self) -> float:
-        """Requests per second over the span of arrivals; 0 for a closed loop or a single request."""
+        """Requests per second over the span of arrivals; 0 for a closed loop or one request."""
         if self.concurrency is not None or len(self) < 2:
             return 0.0
         span_ns = int(self.arrival_ns[-1] - self.arrival_ns[0])

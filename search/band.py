@@ -1,0 +1,86 @@
+"""How sure an answer is: model error and sampling error, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.cost import Cost, CostSource
+from servecast.primitives.operations import Operation
+from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.simulator.metrics import batched_half_width
+from servecast.simulator.result import Result
+from servecast.simulator.simulate import simulate
+from servecast.simulator.slo import Slo
+from servecast.traces.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What a deployment reaches against one SLO, in the unit of its threshold."""
+
+    slo: Slo
+    value: float
+    low: float
+    high: float
+    """The value if every step were faster, or slower, by the cost source's relative error."""
+    sampling: float
+    """95 % half-width from the finite workload; NaN where it is too short to tell."""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the forecast itself meets the SLO."""
+        return self.slo.met_by(self.value)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether it is met at both ends of the band."""
+        return self.slo.met_by(self.low) and self.slo.met_by(self.high)
+
+
+class Scaled:
+    """A cost source whose every cost is another's times a factor."""
+
+    def __init__(self, source: CostSource, factor: float) -> None:
+        self._source = source
+        self._factor = factor
+
+    def cost(self, operation: Operation, device: Accelerator) -> Cost:
+        """The other source's cost, scaled."""
+        cost = self._source.cost(operation, device)
+        return Cost(cost.seconds * self._factor, cost.provenance, cost.relative_error)
+
+
+def reached(
+    result: Result, workload: Workload, slos: Sequence[Slo], source: CostSource, error: float
+) -> list[Reached]:
+    """Each SLO's value with its band, by simulating again with all steps `error` faster, slower.
+
+    Queues amplify a model error, so scaling the latencies themselves would understate the band.
+    """
+    fast, slow = (_again(result, workload, source, factor) for factor in (1 - error, 1 + error))
+    return [
+        Reached(
+            slo,
+            result.reached(slo, slos),
+            *sorted((fast.reached(slo, slos), slow.reached(slo, slos))),
+            _sampling(result, slo, slos),
+        )
+        for slo in slos
+    ]
+
+
+def _again(result: Result, workload: Workload, source: CostSource, factor: float) -> Result:
+    host = HostTime()
+    scaled = HostTime(host.step_s * factor, host.sequence_s * factor)
+    cost = CompiledStepCost(result.deployment, Scaled(source, factor), scaled)
+    return simulate(result.deployment, workload, cost=cost)
+
+
+def _sampling(result: Result, slo: Slo, slos: Sequence[Slo]) -> float:
+    if slo.metric in ("throughput", "goodput", "itl"):
+        return float("nan")
+    return batched_half_width(
+        result.records, lambda part: result.among(part).reached(slo, slos)
+    )

@@ -1,0 +1,78 @@
+"""What a recommendation is measured against: the engine's defaults, or what the user runs today."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from servecast.errors import InputError
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.memory import ledger
+from servecast.search.engine_defaults import defaults
+from servecast.search.evaluator import Answer, Evaluator
+from servecast.search.space import Candidate
+from servecast.simulator.objective import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A deployment to compare with, and what it is called."""
+
+    name: str
+    answer: Answer
+
+
+def default_candidate(like: Deployment, gpus: int) -> Candidate | None:
+    """The engine's own limits on the fewest tensor-parallel ranks that hold the model.
+
+    None where the defaults fit on no number of GPUs within the budget, or are not known.
+    """
+    try:
+        known = defaults(like.engine, like.engine_version, like.accelerator)
+        limits = known.limits(max_model_len=like.max_model_len)
+    except InputError:
+        return None
+    size = 1
+    while size <= min(gpus, like.accelerator.link.domain, 8):
+        deployment = replace(
+            like,
+            replicas=1,
+            tensor_parallel_size=size,
+            max_num_seqs=limits.max_num_seqs,
+            max_num_batched_tokens=limits.max_num_batched_tokens,
+            gpu_memory_utilization=known.gpu_memory_utilization,
+            num_gpu_blocks_override=None,
+        )
+        found = fixed_candidate(deployment, gpus)
+        if found is not None:
+            return found
+        size *= 2
+    return None
+
+
+def fixed_candidate(deployment: Deployment, gpus: int) -> Candidate | None:
+    """A deployment as a candidate of its own, or None where the engine would not start it."""
+    try:
+        memory = ledger(deployment)
+    except InputError:
+        return None
+    if memory.shortfall() is not None:
+        return None
+    most = max(deployment.replicas, gpus // deployment.gpus_per_replica)
+    return Candidate({"baseline": repr(deployment)}, deployment, memory, most)
+
+
+def gain(best: Answer, other: Answer, objective: Objective) -> float | None:
+    """How many times better the best is than the other by an objective; None where undefined."""
+    mine, theirs = best.values[0], other.values[0]
+    if not (mine > 0 and theirs > 0) or theirs == float("inf"):
+        return None
+    return theirs / mine if objective.direction == "minimise" else mine / theirs
+
+
+def evaluate_default(evaluator: Evaluator, like: Deployment, gpus: int) -> Baseline | None:
+    """The engine's defaults at the fewest replicas that meet the SLOs, or all that fit."""
+    candidate = default_candidate(like, gpus)
+    if candidate is None:
+        return None
+    answer = evaluator.fewest(candidate)
+    return Baseline(f"{like.engine} defaults", answer)

@@ -1,0 +1,228 @@
+"""The estimate rung: a closed form for every feasible deployment at once.
+
+A replica that decodes n sequences and computes prompts at rate λ beside them spends, in time t,
+N·D(n) on N decode steps and λ·t·x(n) on prompts, D the decode step and x what one prompt adds to
+the steps that carry its chunks. So TPOT = D / (1 - λx), and with Little's law n = λ·(OSL-1)·TPOT:
+
+    λ(n) = n / ((OSL - 1)·D(n) + n·x(n))
+
+The largest λ over the n that sequences and KV blocks allow is the capacity. Waiting is added on
+top: for the running step, for prompts in front (M/G/1, Pollaczek-Khinchine), and for a place among
+n_max (Sakasegawa's approximation of M/G/c). D and x come from the compiled step cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servecast.primitives.batch import Batch, Group
+from servecast.primitives.step_cost import CompiledStepCost
+from servecast.traces.workload import Workload
+
+Floats = NDArray[np.float64]
+
+QUANTILES = 20
+"""Prompt lengths that stand for the workload's distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the closed form reads of a workload."""
+
+    rate_per_s: float
+    """0 for a closed loop."""
+    concurrency: int
+    """0 for an open loop."""
+    prompts: Floats
+    """Equally likely prompt lengths, ascending."""
+    output_mean: float
+    output_cv2: float
+    """Squared coefficient of variation of output lengths."""
+    arrival_cv2: float
+    """Squared coefficient of variation of the gaps between arrivals."""
+
+    @classmethod
+    def of(cls, workload: Workload, max_model_len: int) -> Traffic:
+        """The statistics of the part of the workload that fits the model length."""
+        fits = workload.prompt_tokens < max_model_len
+        prompts = workload.prompt_tokens[fits]
+        outputs = np.minimum(workload.output_tokens[fits], max_model_len - prompts)
+        middles = (np.arange(QUANTILES) + 0.5) / QUANTILES * 100
+        gaps = np.diff(workload.arrival_ns).astype(np.float64)
+        mean = float(outputs.mean())
+        gap_mean = float(gaps.mean()) if len(gaps) else 0.0
+        return cls(
+            rate_per_s=workload.rate_per_s,
+            concurrency=workload.concurrency or 0,
+            prompts=np.maximum(1.0, np.rint(np.percentile(prompts, middles))),
+            output_mean=max(mean, 1.0),
+            output_cv2=float(outputs.var()) / mean**2 if mean else 0.0,
+            arrival_cv2=float(gaps.var()) / gap_mean**2 if gap_mean else 1.0,
+        )
+
+    @property
+    def context_mean(self) -> float:
+        """Cached tokens of a decoding request, on average."""
+        return float(self.prompts.mean()) + self.output_mean / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What distinguishes the deployments of one step cost and token budget, as columns."""
+
+    max_num_seqs: NDArray[np.int64]
+    kv_tokens: NDArray[np.int64]
+    replicas: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds and rates of each deployment, as columns; infinite latency where it is overloaded."""
+
+    utilisation: Floats
+    """Offered over bearable request rate; above 1 is an overload."""
+    request_rate: Floats
+    """Requests per second served by all replicas."""
+    output_rate: Floats
+    """Output tokens per second of all replicas."""
+    ttft_mean: Floats
+    ttft_p95: Floats
+    tpot_mean: Floats
+    tpot_p95: Floats
+    ttft_floor: Floats
+    """The p95 prompt's time to first token on an idle replica: no deployment of these is faster."""
+    tpot_floor: Floats
+    """The decode step of a lone request."""
+
+
+def estimate(
+    cost: CompiledStepCost, max_num_batched_tokens: int, traffic: Traffic, limits: Limits
+) -> Estimate:
+    """Price all deployments that share a step cost and a token budget."""
+    curves = _Curves(cost, max_num_batched_tokens, traffic, int(limits.max_num_seqs.max()))
+    n_max = np.minimum(limits.max_num_seqs, limits.kv_tokens / traffic.context_mean)
+    n_max = np.maximum(n_max, 1.0)
+    bearable = np.interp(n_max, curves.n, curves.rate)
+    if traffic.concurrency:
+        share = traffic.concurrency / limits.replicas
+        running = np.minimum(share, n_max)
+        rate = np.interp(running, curves.n, curves.rate)
+        utilisation = share / n_max
+    else:
+        offered = traffic.rate_per_s / limits.replicas
+        utilisation = offered / bearable
+        rate = np.minimum(offered, bearable)
+        running = np.minimum(np.interp(rate, curves.rate, curves.n), n_max)
+    tpot, tpot_p95 = curves.tpot(running, rate), curves.tpot_p95(running, rate, n_max)
+    wait, wait_p95 = curves.prompt_wait(running, rate)
+    if traffic.concurrency:
+        service = curves.own_prefill(running) + (traffic.output_mean - 1) * tpot
+        queue = np.maximum(traffic.concurrency / limits.replicas / rate - service - wait, 0.0)
+        queue_p95 = queue
+    else:
+        held = curves.own_prefill(running) + traffic.output_mean * tpot
+        queue, queue_p95 = _place_wait(utilisation, n_max, held, traffic)
+    served = rate * limits.replicas
+    floor = np.ones_like(utilisation)
+    return Estimate(
+        utilisation=utilisation,
+        request_rate=served,
+        output_rate=served * traffic.output_mean,
+        ttft_mean=wait + curves.own_prefill(running) + queue,
+        ttft_p95=wait_p95 + curves.own_prefill_p95(running) + queue_p95,
+        tpot_mean=tpot,
+        tpot_p95=tpot_p95,
+        ttft_floor=floor * curves.lone_prefill_p95,
+        tpot_floor=floor * float(curves.decode_s[0]),
+    )
+
+
+def _place_wait(
+    utilisation: Floats, places: Floats, held_s: Floats, traffic: Traffic
+) -> tuple[Floats, Floats]:
+    """Mean and p95 wait for one of `places` places held `held_s` each; infinite when overloaded."""
+    variability = (traffic.arrival_cv2 + traffic.output_cv2) / 2
+    with np.errstate(divide="ignore", over="ignore"):
+        waits = utilisation ** np.sqrt(2 * (places + 1))
+        mean = waits * held_s / (places * (1 - utilisation)) * variability
+        conditional = mean / np.maximum(waits, 1e-300)
+        p95 = np.maximum(np.log(np.maximum(waits, 1e-300) / 0.05), 0.0) * conditional
+    overloaded = utilisation >= 1
+    return np.where(overloaded, np.inf, mean), np.where(overloaded, np.inf, p95)
+
+
+class _Curves:
+    """D(n), x(n) and λ(n) of one step cost and token budget, on a grid of batch sizes."""
+
+    def __init__(
+        self, cost: CompiledStepCost, budget: int, traffic: Traffic, max_num_seqs: int
+    ) -> None:
+        self._traffic = traffic
+        context = round(traffic.context_mean)
+        grid = np.unique(np.geomspace(1, max_num_seqs, 24).round().astype(np.int64))
+        runs = [cost.decode_run(int(n)) for n in grid]
+        self.n = grid.astype(np.float64)
+        self.decode_s = np.array([run.run_ns(context, 1) for run in runs]) / 1e9
+        beside = np.minimum(grid, max_num_seqs - 1)
+        lengths = [int(length) for length in traffic.prompts]
+        added = np.array([[_added_s(cost, int(n), budget, p) for p in lengths] for n in beside])
+        self._added_mean, self._added_p95 = added.mean(axis=1), added[:, -2:].mean(axis=1)
+        self._added_square = (added**2).mean(axis=1)
+        room = np.maximum(budget - grid, 1)[:, None]
+        self._steps = np.ceil(traffic.prompts[None, :] / room)
+        gaps = traffic.output_mean - 1
+        rate = self.n / (gaps * self.decode_s + self.n * self._added_mean)
+        self.rate = np.maximum.accumulate(rate * (1 + 1e-12 * np.arange(len(rate))))
+        self.lone_prefill_p95 = float(self._added_p95[0] + self.decode_s[0])
+
+    def tpot(self, running: Floats, rate: Floats) -> Floats:
+        """Mean time per output token at `running` sequences and `rate` prompts per second."""
+        busy = np.minimum(rate * np.interp(running, self.n, self._added_mean), 0.99)
+        return np.interp(running, self.n, self.decode_s) / (1 - busy)
+
+    def tpot_p95(self, running: Floats, rate: Floats, n_max: Floats) -> Floats:
+        """TPOT of the requests that met a batch and a prompt load two deviations above the mean.
+
+        Occupancy is near Poisson below saturation, and a request of k tokens sees the prompts of
+        its own lifetime: their number is Poisson too.
+        """
+        crowded = np.minimum(running + 1.65 * np.sqrt(running), n_max)
+        life = self._traffic.output_mean * self.tpot(running, rate)
+        prompts = np.maximum(rate * life, 1e-9)
+        return self.tpot(crowded, rate * (1 + 1.65 / np.sqrt(prompts) * 0.5))
+
+    def prompt_wait(self, running: Floats, rate: Floats) -> tuple[Floats, Floats]:
+        """Mean and p95 wait for the running step's end and for the prompts in front."""
+        busy = np.minimum(rate * np.interp(running, self.n, self._added_mean), 0.99)
+        queue = rate * np.interp(running, self.n, self._added_square) / (2 * (1 - busy))
+        step = np.interp(running, self.n, self.decode_s)
+        return step / 2 + queue, step + 3 * queue
+
+    def own_prefill(self, running: Floats) -> Floats:
+        """Steps that carry a request's own prompt, on average."""
+        steps = np.interp(running, self.n, self._steps.mean(axis=1))
+        decode = np.interp(running, self.n, self.decode_s)
+        return steps * decode + np.interp(running, self.n, self._added_mean)
+
+    def own_prefill_p95(self, running: Floats) -> Floats:
+        """The same for the p95 prompt."""
+        steps = np.interp(running, self.n, self._steps[:, -1])
+        decode = np.interp(running, self.n, self.decode_s)
+        return steps * decode + np.interp(running, self.n, self._added_p95)
+
+
+def _added_s(cost: CompiledStepCost, running: int, budget: int, prompt: int) -> float:
+    """Seconds that a prompt adds to the decode steps of `running` sequences that carry it."""
+    room = max(budget - running, 1)
+    decoding = (Group(1, running, 0, 0, True),) if running else ()
+    alone_ns = sum(cost.step(Batch(decoding))) if running else 0
+    added = past = 0
+    while past < prompt:
+        new = min(room, prompt - past)
+        both = Batch((*decoding, Group(new, 1, past)))
+        added += sum(cost.step(both)) - alone_ns
+        past += new
+    return added / 1e9

@@ -1,0 +1,69 @@
+"""Which answers are best: one order for one objective, the Pareto front for several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor, isfinite, log
+
+from servecast.search.evaluator import Answer
+from servecast.simulator.objective import Objective
+
+TIE = 0.01
+"""Objectives within this share of each other are a tie, decided by the slack to the SLOs."""
+
+
+def rank(answers: Sequence[Answer], objectives: Sequence[Objective]) -> list[Answer]:
+    """Feasible answers, best first; of several objectives only the Pareto front, knee first."""
+    feasible = [answer for answer in answers if answer.is_feasible]
+    if len(objectives) == 1:
+        return sorted(feasible, key=lambda answer: _order(answer, objectives[0]))
+    front = pareto(feasible, objectives)
+    return sorted(front, key=lambda answer: _distance_to_ideal(answer, front, objectives))
+
+
+def nearest_misses(answers: Sequence[Answer]) -> list[Answer]:
+    """Simulated answers that miss an SLO, the nearest first; estimates only if there is no other."""
+    simulated = [answer for answer in answers if answer.result is not None]
+    missed = [a for a in simulated or answers if not a.is_feasible]
+    return sorted(missed, key=lambda answer: (answer.worst, answer.deployment.gpus))
+
+
+def pareto(answers: Sequence[Answer], objectives: Sequence[Objective]) -> list[Answer]:
+    """The answers that no other is better than in one objective and as good in the rest."""
+    costs = {id(answer): _costs(answer, objectives) for answer in answers}
+
+    def is_dominated(answer: Answer) -> bool:
+        mine = costs[id(answer)]
+        return any(
+            all(a <= b for a, b in zip(theirs, mine, strict=True)) and theirs != mine
+            for theirs in costs.values()
+        )
+
+    return [answer for answer in answers if not is_dominated(answer)]
+
+
+def _order(answer: Answer, objective: Objective) -> tuple[float, float, float]:
+    cost = _costs(answer, [objective])[0]
+    bin_ = floor(log(abs(cost)) / TIE) * (1 if cost > 0 else -1) if cost else 0
+    return (float(bin_), answer.worst, cost)
+
+
+def _costs(answer: Answer, objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """The objectives, all to be made small."""
+    return tuple(
+        value if objective.direction == "minimise" else -value
+        for value, objective in zip(answer.values, objectives, strict=True)
+    )
+
+
+def _distance_to_ideal(
+    answer: Answer, front: Sequence[Answer], objectives: Sequence[Objective]
+) -> float:
+    """How far from the best of every objective at once, each scaled to the front's range."""
+    columns = list(zip(*(_costs(a, objectives) for a in front), strict=True))
+    total = 0.0
+    for value, column in zip(_costs(answer, objectives), columns, strict=True):
+        known = [v for v in column if isfinite(v)]
+        spread = (max(known) - min(known)) if known else 0.0
+        total += ((value - min(known)) / spread) ** 2 if spread else 0.0
+    return total

@@ -1,0 +1,161 @@
+"""The recommend verb: from a space, a workload and SLOs to a ranked answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from servecast.errors import InfeasibleError
+from servecast.primitives.cost import CostSource
+from servecast.primitives.deployment import Deployment
+from servecast.search.band import Reached, reached
+from servecast.search.baseline import (
+    Baseline,
+    default_candidate,
+    evaluate_default,
+    fixed_candidate,
+)
+from servecast.search.evaluator import Answer, Evaluator
+from servecast.search.optimizer import Progress, search
+from servecast.search.ranking import nearest_misses, rank
+from servecast.search.space import Candidate, Space, candidates
+from servecast.search.step_costs import StepCosts
+from servecast.simulator.objective import PRICES, Objective
+from servecast.simulator.slo import Slo
+from servecast.traces.workload import Workload
+
+Stage = Callable[[str], None]
+"""Called with what begins now, for a progress line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: where to look, under which traffic, for what."""
+
+    space: Space
+    workload: Workload
+    slos: Sequence[Slo]
+    objectives: Sequence[Objective]
+    source: CostSource
+    relative_error: float
+    """Half-width of the model error's band, as a share of every step."""
+    trials: int = 64
+    seed: int = 0
+    current: Deployment | None = None
+    """What the user runs today, to compare with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The answer, and how it was found."""
+
+    question: Question
+    ranked: Sequence[Answer]
+    """Deployments that meet every SLO, best first (of several objectives, the Pareto front)."""
+    misses: Sequence[Answer]
+    """The others that were simulated, the nearest miss first."""
+    answers: Sequence[Answer]
+    reached: Sequence[Reached]
+    """What the best (or, if none meets the SLOs, the nearest miss) reaches against each SLO."""
+    baselines: Sequence[Baseline]
+    choices: int
+    """Size of the space before any cut."""
+    cut: Counter[str]
+    """Why choices were cut before pricing, and how many."""
+    priced: int
+    simulations: int
+
+    @property
+    def best(self) -> Answer | None:
+        """The deployment to take, or None where none meets the SLOs."""
+        return self.ranked[0] if self.ranked else None
+
+    @property
+    def shown(self) -> Answer:
+        """The best, or the nearest miss."""
+        return self.best or self.misses[0]
+
+
+def recommend(
+    question: Question, *, progress: Progress | None = None, stage: Stage | None = None
+) -> Recommendation:
+    """Search the question's space; InfeasibleError where no deployment would even start."""
+    say = stage or (lambda _: None)
+    say("pricing every deployment")
+    found, cut = candidates(question.space)
+    if not found:
+        raise _nothing_starts(question.space, cut)
+    evaluator = _evaluator(question, found)
+    say("simulating the promising")
+    study = search(
+        evaluator,
+        found,
+        question.space.dimensions,
+        trials=question.trials,
+        seed=question.seed,
+        progress=progress,
+    )
+    ranked = rank(study.answers, question.objectives)
+    misses = nearest_misses(study.answers)
+    shown = ranked[0] if ranked else misses[0]
+    say("comparing and bounding the error")
+    if shown.result is None:
+        shown = evaluator.simulated(shown.candidate, shown.deployment.replicas)
+        misses = [shown, *misses[1:]]
+    return Recommendation(
+        question,
+        ranked,
+        misses,
+        study.answers,
+        _bands(question, shown),
+        _baselines(question, evaluator, shown.deployment),
+        question.space.size,
+        cut,
+        len(found),
+        evaluator.simulations,
+    )
+
+
+def _evaluator(question: Question, found: Sequence[Candidate]) -> Evaluator:
+    deployments = [candidate.deployment for candidate in found]
+    default = default_candidate(found[0].deployment, question.space.gpus)
+    others = [default.deployment] if default else []
+    if question.current is not None:
+        others.append(question.current)
+    fewest = question.space.auto_replicas and any(o.name in PRICES for o in question.objectives)
+    return Evaluator(
+        question.workload,
+        question.slos,
+        question.objectives,
+        StepCosts(question.source, [*deployments, *others]),
+        fewest_replicas=fewest,
+    )
+
+
+def _bands(question: Question, shown: Answer) -> list[Reached]:
+    if shown.result is None:
+        return []
+    return reached(
+        shown.result, question.workload, question.slos, question.source, question.relative_error
+    )
+
+
+def _baselines(question: Question, evaluator: Evaluator, like: Deployment) -> list[Baseline]:
+    baselines: list[Baseline] = []
+    if question.current is not None:
+        candidate = fixed_candidate(question.current, question.space.gpus)
+        if candidate is not None:
+            answer = evaluator.simulated(candidate, question.current.replicas)
+            baselines.append(Baseline("your command", answer))
+    default = evaluate_default(evaluator, like, question.space.gpus)
+    if default is not None:
+        baselines.append(default)
+    return baselines
+
+
+def _nothing_starts(space: Space, cut: Counter[str]) -> InfeasibleError:
+    lines = [f"none of the {space.size} deployments of the space would start"]
+    lines += [f"  {count} × {reason}" for reason, count in cut.most_common(5)]
+    hint = "widen tensor_parallel_size, lower max_model_len, or take a larger GPU"
+    return InfeasibleError("\n".join(lines), hint=hint)

@@ -1,0 +1,93 @@
+"""The space of deployments that a scenario leaves open, and what is cut from it before pricing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+from servecast.errors import InputError
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.memory import Ledger, ledger
+from servecast.primitives.sharding import Sharding, check
+
+Value = int | float | str
+Choice = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Dimensions by name with their values, and how one choice of them becomes a deployment."""
+
+    dimensions: Mapping[str, tuple[Value, ...]]
+    build: Callable[[Choice], Deployment]
+    gpus: int
+    """The budget; deployments that need more are cut."""
+    auto_replicas: bool
+    """The number of replicas is not a dimension but follows from budget and SLO."""
+
+    @property
+    def size(self) -> int:
+        """Choices before any cut."""
+        size = 1
+        for values in self.dimensions.values():
+            size *= len(values)
+        return size
+
+    def choices(self) -> Iterator[dict[str, Value]]:
+        """Every choice, in the order of the file."""
+        for values in product(*self.dimensions.values()):
+            yield dict(zip(self.dimensions, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A deployment that the engine would start: it is within the budget and fits the memory."""
+
+    choice: Choice
+    deployment: Deployment
+    memory: Ledger
+    max_replicas: int
+
+    def with_replicas(self, replicas: int) -> Deployment:
+        """The deployment at another number of replicas."""
+        return replace(self.deployment, replicas=replicas)
+
+
+def key_of(choice: Choice) -> tuple[tuple[str, Value], ...]:
+    """A choice as something hashable, whatever the order of its names."""
+    return tuple(sorted(choice.items()))
+
+
+def candidates(space: Space) -> tuple[list[Candidate], Counter[str]]:
+    """The choices that can run, and for the others how many fell to which reason."""
+    found: list[Candidate] = []
+    cut: Counter[str] = Counter()
+    for choice in space.choices():
+        try:
+            deployment = space.build(choice)
+            reason = _refusal(space, deployment)
+            memory = ledger(deployment) if reason is None else None
+        except InputError as error:
+            cut[error.message] += 1
+            continue
+        if memory is not None and reason is None:
+            reason = memory.shortfall()
+        if reason is not None or memory is None:
+            cut[reason or ""] += 1
+            continue
+        most = space.gpus // deployment.gpus_per_replica
+        found.append(Candidate(choice, deployment, memory, most))
+    return found, cut
+
+
+def _refusal(space: Space, deployment: Deployment) -> str | None:
+    if deployment.gpus > space.gpus:
+        return f"{deployment.gpus} GPUs are more than the budget of {space.gpus}"
+    if deployment.max_num_batched_tokens < deployment.max_num_seqs:
+        return (
+            f"max_num_batched_tokens {deployment.max_num_batched_tokens} is below "
+            f"max_num_seqs {deployment.max_num_seqs}"
+        )
+    return check(deployment.model, Sharding.of(deployment))

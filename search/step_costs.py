@@ -1,0 +1,54 @@
+"""Compiled step costs, one for each distinct model, device, sharding and format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from servecast.primitives.cost import CostSource
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.step_cost import CompiledStepCost
+
+Key = tuple[str, str, str, int, str, str, bool]
+
+
+class StepCosts:
+    """Gives every deployment its step cost, compiled once with room for the largest limits."""
+
+    def __init__(self, source: CostSource, deployments: Iterable[Deployment]) -> None:
+        self.source = source
+        self._compiled: dict[Key, CompiledStepCost] = {}
+        self._largest: dict[Key, Deployment] = {}
+        for deployment in deployments:
+            self._grow(deployment)
+
+    def of(self, deployment: Deployment) -> CompiledStepCost:
+        """The step cost of `deployment`; its limits were among those given at the start."""
+        key = step_cost_key(deployment)
+        if key not in self._compiled:
+            self._compiled[key] = CompiledStepCost(self._largest[key], self.source)
+        return self._compiled[key]
+
+    def _grow(self, deployment: Deployment) -> None:
+        key = step_cost_key(deployment)
+        known = self._largest.get(key, deployment)
+        self._largest[key] = replace(
+            known,
+            max_num_seqs=max(known.max_num_seqs, deployment.max_num_seqs),
+            max_num_batched_tokens=max(
+                known.max_num_batched_tokens, deployment.max_num_batched_tokens
+            ),
+        )
+
+
+def step_cost_key(deployment: Deployment) -> Key:
+    """What a step's cost depends on, the limits of the scheduler aside."""
+    return (
+        deployment.model.name,
+        deployment.accelerator.name,
+        deployment.engine_version,
+        deployment.tensor_parallel_size,
+        deployment.weights_dtype,
+        deployment.kv_cache_dtype,
+        deployment.enable_expert_parallel,
+    )

@@ -1,0 +1,74 @@
+"""The options that start vLLM exactly as it was simulated: every emitted file uses these."""
+
+from __future__ import annotations
+
+from servecast.errors import InputError, UnsupportedError
+from servecast.primitives.deployment import Deployment
+from servecast.search.engine_defaults import engine_release
+from servecast.search.vllm_formats import Argument, kv_cache_argument, weights_arguments
+
+_NOT_SIMULATED: tuple[Argument, ...] = (
+    ("--enable-chunked-prefill", None),
+    ("--scheduling-policy", "fcfs"),
+    ("--no-enable-prefix-caching", None),
+    ("--no-async-scheduling", None),
+)
+"""What the simulated scheduler does and leaves out, said outright whatever the defaults."""
+
+
+def arguments(deployment: Deployment, num_gpu_blocks: int) -> list[Argument]:
+    """The options of `vllm serve` for one replica, without model, host and port.
+
+    `num_gpu_blocks` is the engine's own total: vLLM keeps one block of it for itself (the null
+    block), so a cache simulated with n usable blocks is n + 1 here. InputError where it
+    contradicts the deployment's own `num_gpu_blocks_override`; UnsupportedError for an engine,
+    a version or an accelerator that nothing can be emitted for.
+    """
+    _check(deployment, num_gpu_blocks)
+    d = deployment
+    return [
+        ("--tensor-parallel-size", str(d.tensor_parallel_size)),
+        *_other_parallelism(d),
+        *weights_arguments(d.model.weights_dtype, d.weights_dtype),
+        kv_cache_argument(d.kv_cache_dtype),
+        ("--max-model-len", str(d.max_model_len)),
+        ("--max-num-seqs", str(d.max_num_seqs)),
+        ("--max-num-batched-tokens", str(d.max_num_batched_tokens)),
+        ("--gpu-memory-utilization", str(d.gpu_memory_utilization)),
+        ("--block-size", str(d.block_size)),
+        ("--num-gpu-blocks-override", str(num_gpu_blocks)),
+        *_NOT_SIMULATED,
+    ]
+
+
+def words(options: list[Argument]) -> list[str]:
+    """The options as the separate words of an argument vector."""
+    return [word for name, value in options for word in (name, value) if word is not None]
+
+
+def _other_parallelism(deployment: Deployment) -> list[Argument]:
+    chosen: list[Argument] = []
+    if deployment.pipeline_parallel_size > 1:
+        chosen.append(("--pipeline-parallel-size", str(deployment.pipeline_parallel_size)))
+    if deployment.data_parallel_size > 1:
+        chosen.append(("--data-parallel-size", str(deployment.data_parallel_size)))
+    if deployment.enable_expert_parallel:
+        chosen.append(("--enable-expert-parallel", None))
+    return chosen
+
+
+def _check(deployment: Deployment, num_gpu_blocks: int) -> None:
+    engine_release(deployment.engine, deployment.engine_version)
+    accelerator = deployment.accelerator
+    if accelerator.vendor.lower() != "nvidia":
+        raise UnsupportedError(
+            f"files for `{accelerator.name}` ({accelerator.vendor}) are not emitted yet"
+            "\n  known: NVIDIA GPUs",
+            hint="read the limits from the report and start the engine by hand",
+        )
+    known = deployment.num_gpu_blocks_override
+    if known is not None and known != num_gpu_blocks:
+        raise InputError(
+            f"the deployment fixes num_gpu_blocks_override at {known}, {num_gpu_blocks} is given",
+            hint="emit the number of blocks that was simulated",
+        )

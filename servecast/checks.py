@@ -1,0 +1,139 @@
+"""Rules that join two sections of a scenario; each gives the faults it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from servecast.errors import InputError
+from servecast.faults import Fault
+from servecast.primitives.dtype import Dtype
+from servecast.primitives.model import ModelSpec
+from servecast.scenario import Scenario
+
+Check = Callable[[Scenario], Iterator[Fault]]
+
+_ONLINE = {Dtype.FP32, Dtype.BF16, Dtype.FP16}
+"""Checkpoint formats that vLLM can quantise to fp8 while it loads (`--quantization fp8`)."""
+
+
+def weights_dtype(model: ModelSpec, quantization: Dtype | None) -> Dtype:
+    """The format in which the engine holds the weights; None keeps the checkpoint's.
+
+    fp8 of an unquantised checkpoint is vLLM's online quantisation. Every other change of format
+    needs another checkpoint and is refused.
+    """
+    if quantization is None or quantization == model.weights_dtype:
+        return model.weights_dtype
+    if quantization is Dtype.FP8 and model.weights_dtype in _ONLINE:
+        return Dtype.FP8
+    raise InputError(
+        f"{quantization} weights of `{model.name}`, published in {model.weights_dtype}, need a "
+        f"checkpoint in {quantization}",
+        hint="give that checkpoint's config.json as `model`, or leave `quantization` out",
+    )
+
+
+def spec(scenario: Scenario) -> ModelSpec:
+    """The architecture that the scenario names."""
+    from servecast.primitives.catalogue import model
+
+    return model(scenario.model)
+
+
+def quantization_has_checkpoint(scenario: Scenario) -> Iterator[Fault]:
+    """Weights formats that the model's checkpoint cannot be served in."""
+    for index, quantization in enumerate(scenario.deployment.quantization or ()):
+        try:
+            weights_dtype(spec(scenario), quantization)
+        except InputError as error:
+            yield Fault(("deployment", "quantization", index), error.message, error.hint)
+
+
+def length_within_model(scenario: Scenario) -> Iterator[Fault]:
+    """Model lengths beyond what the model was made for, which the engine refuses."""
+    longest = spec(scenario).max_model_len
+    for index, length in enumerate(scenario.deployment.max_model_len or ()):
+        if length > longest:
+            yield Fault(
+                ("deployment", "max_model_len", index),
+                f"`{length}` is longer than the model allows",
+                f"{longest} or less",
+            )
+
+
+def some_replica_fits(scenario: Scenario) -> Iterator[Fault]:
+    """Tensor parallel sizes of which the engine takes none, or none fits the budget of GPUs."""
+    from servecast.primitives.sharding import Sharding, check
+
+    options, budget = scenario.deployment, scenario.hardware.gpus
+    model = spec(scenario)
+    path = ("deployment", "tensor_parallel_size")
+    reasons = [
+        check(model, Sharding(size, enable_expert_parallel=expert))
+        for size in options.tensor_parallel_size
+        for expert in options.enable_expert_parallel
+    ]
+    if all(reasons):
+        yield Fault(path, str(reasons[0]))
+    copies = 1 if options.replicas == "auto" else min(options.replicas)
+    least = min(options.tensor_parallel_size) * copies
+    if least > budget:
+        yield Fault(path, f"needs {least} GPUs, more than hardware.gpus {budget}")
+
+
+def batch_holds_sequences(scenario: Scenario) -> Iterator[Fault]:
+    """Token budgets below every number of sequences, with which vLLM does not start."""
+    tokens, seqs = scenario.deployment.max_num_batched_tokens, scenario.deployment.max_num_seqs
+    if tokens and seqs and max(tokens) < min(seqs):
+        yield Fault(
+            ("deployment", "max_num_batched_tokens"),
+            f"`{max(tokens)}` is below max_num_seqs {min(seqs)}",
+            f"{min(seqs)} or more",
+        )
+
+
+def price_known(scenario: Scenario) -> Iterator[Fault]:
+    """Accelerators without a price where the objective is cost."""
+    if not any(objective.name == "cost" for objective in scenario.objective):
+        return
+    for gpu in scenario.hardware.gpu:
+        if price(scenario, gpu) is None:
+            yield Fault(
+                ("objective",),
+                f"the cost of `{gpu}` is not known",
+                "set hardware.usd_per_gpu_hour, or `objective: gpu_hours`",
+            )
+
+
+def price(scenario: Scenario, gpu: str) -> float | None:
+    """USD per GPU and hour: the scenario's price, else the catalogue's, else None."""
+    from servecast.primitives.catalogue import accelerator
+
+    stated = scenario.hardware.usd_per_gpu_hour
+    if isinstance(stated, dict):
+        stated = stated.get(gpu)
+    return accelerator(gpu).usd_per_hour if stated is None else stated
+
+
+def share_has_limits(scenario: Scenario) -> Iterator[Fault]:
+    """Attainment or goodput without any limit that a request could meet or miss."""
+    if any(slo.limits_requests for slo in scenario.slo):
+        return
+    hint = "add one such as `ttft:p95 < 500ms`"
+    for index, slo in enumerate(scenario.slo):
+        if slo.metric in ("attainment", "goodput"):
+            yield Fault(("slo", index), f"{slo.metric} needs an SLO of ttft, tpot or e2e", hint)
+    for objective in scenario.objective:
+        if objective.name == "goodput":
+            yield Fault(("objective",), "goodput needs an SLO of ttft, tpot or e2e", hint)
+
+
+CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
+    (frozenset({"model", "deployment"}), quantization_has_checkpoint),
+    (frozenset({"model", "deployment"}), length_within_model),
+    (frozenset({"model", "deployment", "hardware"}), some_replica_fits),
+    (frozenset({"deployment"}), batch_holds_sequences),
+    (frozenset({"hardware", "objective"}), price_known),
+    (frozenset({"slo", "objective"}), share_has_limits),
+)
+"""Each rule, with the sections that must be sound before it can be asked."""

@@ -1,0 +1,145 @@
+"""A scenario as the values that the rungs take: a deployment and a workload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeVar
+
+from servecast.checks import price, spec, weights_dtype
+from servecast.choices import Choice, Value
+from servecast.errors import InfeasibleError, UnsupportedError
+from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.dtype import Dtype
+from servecast.scenario import Scenario
+from servecast.search.engine_defaults import EngineDefaults, defaults, engine_release
+from servecast.sections import Options
+from servecast.traces.workload import Workload
+from servecast.traffic import FIXED, SyntheticTraffic, TraceTraffic
+
+_NOTHING_OPEN: Mapping[str, Value] = MappingProxyType({})
+_KV_CACHE = {"auto": Dtype.BF16, "fp8": Dtype.FP8}
+
+T = TypeVar("T")
+
+
+def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment:
+    """The deployment at one point of the scenario's space; what is not stated, the engine sets.
+
+    Raises InputError where `choice` leaves something open or the engine refuses the limits, and
+    InfeasibleError where it takes more GPUs than the budget. `replicas: auto` is as many as fit,
+    unless `choice` says how many.
+    """
+    from servecast.primitives.catalogue import accelerator
+
+    fixed = scenario.at(choice)
+    options, model = fixed.deployment, spec(fixed)
+    device = accelerator(fixed.hardware.gpu[0])
+    engine = _engine_defaults(options, fixed.engine.version[0], device)
+    max_model_len = _first(options.max_model_len) or model.max_model_len
+    limits = engine.limits(
+        max_model_len=max_model_len,
+        max_num_seqs=_first(options.max_num_seqs),
+        max_num_batched_tokens=_first(options.max_num_batched_tokens),
+    )
+    return Deployment(
+        model=model,
+        accelerator=device,
+        engine=fixed.engine.name,
+        engine_version=fixed.engine.version[0],
+        weights_dtype=weights_dtype(model, _first(options.quantization)),
+        kv_cache_dtype=_KV_CACHE[options.kv_cache_dtype[0]],
+        max_model_len=max_model_len,
+        max_num_seqs=limits.max_num_seqs,
+        max_num_batched_tokens=limits.max_num_batched_tokens,
+        replicas=_replicas(fixed),
+        tensor_parallel_size=options.tensor_parallel_size[0],
+        enable_expert_parallel=options.enable_expert_parallel[0],
+        block_size=_first(options.block_size) or engine.block_size,
+        gpu_memory_utilization=(
+            _first(options.gpu_memory_utilization) or engine.gpu_memory_utilization
+        ),
+        num_gpu_blocks_override=_first(options.num_gpu_blocks_override),
+        routing=options.routing[0],
+        usd_per_gpu_hour=price(fixed, device.name),
+    )
+
+
+def workload(scenario: Scenario) -> Workload:
+    """The requests that arrive, drawn with the workload's seed or else the scenario's."""
+    traffic = scenario.workload
+    if isinstance(traffic, TraceTraffic):
+        return _replayed(traffic)
+    return _drawn(traffic, scenario.seed if traffic.seed is None else traffic.seed)
+
+
+def _first(values: tuple[T, ...] | None) -> T | None:
+    return values[0] if values else None
+
+
+def _engine_defaults(options: Options, version: str, device: Accelerator) -> EngineDefaults:
+    """The engine's defaults; where they are unknown on the device, the limits must be stated."""
+    try:
+        return defaults("vllm", version, device)
+    except UnsupportedError:
+        seqs, tokens = _first(options.max_num_seqs), _first(options.max_num_batched_tokens)
+        if seqs is None or tokens is None:
+            raise
+        return EngineDefaults(engine_release("vllm", version), seqs, tokens, "the scenario")
+
+
+def _replicas(fixed: Scenario) -> int:
+    options, budget = fixed.deployment, fixed.hardware.gpus
+    size = options.tensor_parallel_size[0]
+    replicas = max(1, budget // size) if options.replicas == "auto" else options.replicas[0]
+    if replicas * size > budget:
+        raise InfeasibleError(
+            f"{replicas} x tensor_parallel_size {size} takes {replicas * size} GPUs, and the "
+            f"budget is {budget}",
+            hint=f"raise hardware.gpus to {replicas * size}, or take fewer",
+        )
+    return replicas
+
+
+def _replayed(traffic: TraceTraffic) -> Workload:
+    from servecast.traces.readers import read
+    from servecast.traces.reshape import closed_loop, head, rescale
+
+    requests = read(traffic.trace)
+    if traffic.requests is not None:
+        requests = head(requests, traffic.requests)
+    if traffic.rate is not None:
+        requests = rescale(requests, traffic.rate)
+    if traffic.concurrency is not None:
+        requests = closed_loop(requests, traffic.concurrency, _think_ns(traffic.think))
+    return requests
+
+
+def _drawn(traffic: SyntheticTraffic, seed: int) -> Workload:
+    from servecast.traces.arrivals import Constant, Gamma, Poisson
+    from servecast.traces.lengths import FixedLengths
+    from servecast.traces.presets import TrafficShape, preset
+    from servecast.traces.synthesize import synthesize
+
+    if traffic.input_tokens is not None and traffic.output_tokens is not None:
+        lengths = FixedLengths(traffic.input_tokens, traffic.output_tokens)
+        shape = TrafficShape(FIXED, arrivals=Poisson(), lengths=lengths)
+    else:
+        shape = preset(traffic.synthetic)
+    cv = traffic.burstiness**-0.5 if traffic.burstiness is not None else traffic.cv
+    if cv is not None:
+        shape = replace(shape, arrivals=Gamma(cv) if cv else Constant())
+    return synthesize(
+        shape,
+        traffic.requests,
+        rate_per_s=traffic.rate,
+        concurrency=traffic.concurrency,
+        think_ns=_think_ns(traffic.think),
+        seed=seed,
+    )
+
+
+def _think_ns(think_s: float | None) -> int:
+    return round((think_s or 0.0) * 1e9)

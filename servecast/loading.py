@@ -1,0 +1,113 @@
+"""Loading a scenario: every fault of the file in one error, with its line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from servecast.checks import CHECKS
+from servecast.document import Document, read_document
+from servecast.errors import InputError
+from servecast.faults import Fault, Place, ScenarioError
+from servecast.reading import Forms, faults_of, written
+from servecast.scenario import Scenario
+from servecast.sections import Engine, Hardware, Options
+from servecast.traffic import SyntheticTraffic, TraceTraffic
+
+_FORMS: Forms = {
+    "": Scenario,
+    "hardware": Hardware,
+    "engine": Engine,
+    "deployment": Options,
+    "workload.<trace>": TraceTraffic,
+    "workload.<synthetic>": SyntheticTraffic,
+}
+
+
+def load(path: str | PathLike[str]) -> Scenario:
+    """The scenario in a YAML file, named after the file where it names itself nothing.
+
+    Raises `ScenarioError` with all faults at once; paths in it start at the file's folder.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise InputError(
+            f"scenario {file} cannot be read: {reason}", hint="`servecast init` writes one"
+        ) from error
+    return loads(text, folder=file.parent, name=file.name)
+
+
+def loads(text: str, *, folder: Path | None = None, name: str = "scenario.yaml") -> Scenario:
+    """The scenario in YAML text; messages call it `name`, and its paths start at `folder`."""
+    document = read_document(text, name)
+    values = {"name": _name_from(name), **document.values}
+    folder = folder or Path.cwd()
+    faults = list(document.faults)
+    try:
+        scenario: Scenario | None = Scenario.model_validate(values, context={"folder": folder})
+        broken: set[str] = set()
+    except ValidationError as error:
+        scenario = None
+        found = faults_of(error, values, _FORMS)
+        faults += found
+        broken = {str(fault.path[0]) for fault in found if fault.path}
+    faults += _joint_faults(scenario or _patched(values, broken, folder), broken)
+    if faults or scenario is None:
+        raise ScenarioError(name, _placed(faults, document))
+    return scenario
+
+
+def builtin() -> Scenario:
+    """The scenario that comes with servecast: runs offline, without a file of one's own."""
+    text = files("servecast").joinpath("scenarios/builtin.yaml").read_text(encoding="utf-8")
+    return loads(text, name="builtin.yaml")
+
+
+def template() -> str:
+    """The commented scenario that `servecast init` writes; it is itself valid."""
+    return files("servecast").joinpath("scenarios/template.yaml").read_text(encoding="utf-8")
+
+
+def _name_from(file_name: str) -> str:
+    """A scenario's name from that of its file."""
+    return re.sub(r"[^\w.-]+|^[.-]+", "-", Path(file_name).stem).strip("-.")[:100] or "scenario"
+
+
+def _joint_faults(scenario: Scenario, broken: set[str]) -> Iterator[Fault]:
+    for needed, check in CHECKS:
+        if not needed & broken:
+            yield from check(scenario)
+
+
+def _patched(values: Mapping[str, object], broken: set[str], folder: Path) -> Scenario:
+    """The scenario with its broken sections taken from the built-in one.
+
+    So the rules between its sound sections can be asked while other sections are at fault.
+    """
+    sound = {
+        key: value
+        for key, value in values.items()
+        if key in Scenario.model_fields and key not in broken
+    }
+    spare = dict(builtin())
+    return Scenario.model_validate({**spare, **sound}, context={"folder": folder})
+
+
+def _placed(faults: Iterable[Fault], document: Document) -> Iterator[Fault]:
+    """The faults with their lines. What has no value in the document has one fault only."""
+    seen: set[tuple[Place, int | None]] = set()
+    for fault in faults:
+        path = written(fault.path, document.values)
+        line = fault.line or document.line(path)
+        if not path or (path, line) not in seen:
+            yield replace(fault, path=path, line=line)
+        seen.add((path, line))

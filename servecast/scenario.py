@@ -1,0 +1,132 @@
+"""The scenario: one YAML file that says what is served, on what, how, to whom and how well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+)
+
+from servecast.choices import Choice, Choices, Value
+from servecast.faults import fault, shown, validating
+from servecast.plain import sequence
+from servecast.sections import Engine, Hardware, Options, Section
+from servecast.simulator.objective import Objective, parse_objective
+from servecast.simulator.slo import Slo, parse_slo
+from servecast.traffic import Traffic, resolve_path
+
+
+def _known_model(name: str, info: ValidationInfo) -> str:
+    from servecast.primitives.catalogue import model
+
+    path = resolve_path(name, info)
+    if name.endswith(".json") or name.startswith((".", "/", "~")) or _holds_config(path):
+        validating(model)(path)
+        return path
+    return validating(model)(name).name
+
+
+def _holds_config(folder: str) -> bool:
+    return (Path(folder) / "config.json").is_file()
+
+
+def _slo_line(value: object) -> Slo:
+    if isinstance(value, Slo):
+        return value
+    if not isinstance(value, str):
+        raise fault(f"{shown(value)} is not text", 'write it in quotes: "ttft:p95 < 500ms"')
+    return validating(parse_slo)(value)
+
+
+def _objective_line(value: object) -> Objective:
+    if isinstance(value, Objective):
+        return value
+    if not isinstance(value, str):
+        raise fault(
+            f"{shown(value)} is not text", "write `objective: cost`, or a list of such names"
+        )
+    return validating(parse_objective)(value)
+
+
+def _listed(value: object) -> object:
+    return [value] if sequence(value) is None else value
+
+
+def _named_once(objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    for index, objective in enumerate(objectives):
+        if objective in objectives[:index]:
+            raise fault(f"`{objective}` is listed twice")
+    return objectives
+
+
+ModelName = Annotated[str, AfterValidator(_known_model)]
+SloLine = Annotated[
+    Slo, PlainValidator(_slo_line, json_schema_input_type=str), PlainSerializer(str)
+]
+ObjectiveLine = Annotated[
+    Objective, PlainValidator(_objective_line, json_schema_input_type=str), PlainSerializer(str)
+]
+_ONE_OR_MANY = BeforeValidator(_listed, json_schema_input_type=str | list[str])
+
+
+class Scenario(Section):
+    """What is served, on what, how, to whom and under which objectives.
+
+    A field holds one value; under `hardware.gpu`, `engine` and `deployment` a list or a range is a
+    choice. Fixed, it can be simulated; with something open, searched.
+    """
+
+    model: ModelName
+    hardware: Hardware
+    engine: Engine
+    deployment: Options = Options()
+    workload: Traffic
+    slo: Annotated[tuple[SloLine, ...], _ONE_OR_MANY] = ()
+    objective: Annotated[
+        tuple[ObjectiveLine, ...],
+        Field(min_length=1),
+        _ONE_OR_MANY,
+        AfterValidator(_named_once),
+    ] = (Objective("cost"),)
+    name: Annotated[str, Field(max_length=100, pattern=r"^\w[\w.-]*$")] = "scenario"
+    """What the folder of a run is called."""
+    seed: Annotated[int, Field(strict=True, ge=0)] = 0
+
+    def space(self) -> Choices:
+        """The dimensions left open; `gpu` and `engine_version` stand for those two fields."""
+        listed: dict[str, tuple[Value, ...]] = {
+            "gpu": self.hardware.gpu,
+            "engine_version": self.engine.version,
+        }
+        for name, values in self.deployment:
+            if isinstance(values, tuple):
+                listed[name] = values
+        open_ = {name: values for name, values in listed.items() if len(values) > 1}
+        return Choices(open_, self.deployment.replicas == "auto")
+
+    def at(self, choice: Choice) -> Scenario:
+        """The scenario fixed at one point of its space; raises where `choice` is not one."""
+        self.space().check(choice)
+        one = {name: (value,) for name, value in choice.items()}
+        hardware = self.hardware.model_copy(update={"gpu": one.pop("gpu", self.hardware.gpu)})
+        version = one.pop("engine_version", self.engine.version)
+        return self.model_copy(
+            update={
+                "hardware": hardware,
+                "engine": self.engine.model_copy(update={"version": version}),
+                "deployment": self.deployment.model_copy(update=one),
+            }
+        )
+
+    def dump(self) -> str:
+        """YAML text that reads back as an equal scenario, with every default written out."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)

@@ -1,0 +1,81 @@
+"""What a run amounts to, by the definitions of the field; the one place that defines them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servecast.simulator.records import Records
+
+PERCENTILES = (50.0, 90.0, 95.0, 99.0)
+
+
+def weighted_percentile(
+    values: NDArray[np.int64], counts: NDArray[np.int64], percentile: float
+) -> float:
+    """The percentile, by linear interpolation, of `values` each repeated `counts` times."""
+    kept = counts > 0
+    values, counts = values[kept], counts[kept]
+    if not len(values):
+        return float("nan")
+    order = np.argsort(values, kind="stable")
+    last = np.cumsum(counts[order]) - 1  # rank of the last copy of each value
+    rank = percentile / 100.0 * float(last[-1])
+    low, high = np.searchsorted(last, [np.floor(rank), np.ceil(rank)])
+    lower, upper = float(values[order[low]]), float(values[order[high]])
+    return lower + (upper - lower) * (rank - np.floor(rank))
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A latency in seconds over requests (or, for ITL, over tokens)."""
+
+    mean: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    max: float
+
+
+def distribution(values_s: NDArray[np.float64]) -> Distribution:
+    """Of the values that are defined; NaN throughout where there is none."""
+    values_s = values_s[~np.isnan(values_s)]
+    if not len(values_s):
+        return Distribution(*[float("nan")] * 6)
+    quantiles = np.percentile(values_s, PERCENTILES).tolist()
+    return Distribution(float(values_s.mean()), *quantiles, float(values_s.max()))
+
+
+def inter_token_distribution(
+    waits_ns: NDArray[np.int64], counts: NDArray[np.int64]
+) -> Distribution:
+    """ITL pooled over tokens, in seconds."""
+    total = int(counts.sum())
+    if not total:
+        return Distribution(*[float("nan")] * 6)
+    mean = float((waits_ns.astype(np.float64) * counts).sum()) / total
+    quantiles = [weighted_percentile(waits_ns, counts, q) for q in PERCENTILES]
+    seconds = [value / 1e9 for value in (mean, *quantiles, float(waits_ns[counts > 0].max()))]
+    return Distribution(*seconds)
+
+
+def batched_half_width(
+    records: Records, statistic: Callable[[Records], float], batches: int = 10
+) -> float:
+    """95 % half-width of a statistic of the run, from means over consecutive batches of requests.
+
+    The sampling error that another seed would show; model error is not in it.
+    """
+    size = len(records) // batches
+    if size < 2:
+        return float("nan")
+    values = [statistic(records.rows(slice(i * size, (i + 1) * size))) for i in range(batches)]
+    known = np.asarray([value for value in values if not np.isnan(value)])
+    if len(known) < 2:
+        return float("nan")
+    student = {10: 2.262, 9: 2.306, 8: 2.365, 7: 2.447}.get(len(known), 2.571)
+    return float(student * known.std(ddof=1) / np.sqrt(len(known)))

@@ -1,0 +1,149 @@
+"""The simulate rung: a deployment under a workload, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from servecast.errors import InputError, UnsupportedError
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.memory import Ledger, ledger
+from servecast.primitives.roofline import RooflineSource
+from servecast.primitives.step_cost import CompiledStepCost, StepCost
+from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
+from servecast.simulator.engine import Engine
+from servecast.simulator.records import merge
+from servecast.simulator.request import Request
+from servecast.simulator.result import Result
+from servecast.simulator.router import ROUTERS
+from servecast.simulator.vllm_scheduler import SchedulerLimits
+from servecast.traces.workload import Workload
+
+
+def simulate(
+    deployment: Deployment,
+    workload: Workload,
+    *,
+    cost: StepCost | None = None,
+    memory: Ledger | None = None,
+) -> Result:
+    """Run `workload` through `deployment`; `cost` and `memory` save compiling them again.
+
+    Raises UnsupportedError for what the simulator does not model, InfeasibleError where the model
+    does not fit, InputError where no request fits the model length.
+    """
+    refuse_unmodelled(deployment)
+    memory = memory or ledger(deployment)
+    memory.require_fit()
+    cost = cost or CompiledStepCost(deployment, RooflineSource())
+    limits = scheduler_limits(deployment, memory, workload)
+    engines = [Engine(limits, cost, replica) for replica in range(deployment.replicas)]
+    admission = Admission(workload, deployment.max_model_len)
+    _run(engines, deployment, workload, admission)
+    return Result(
+        deployment=deployment,
+        workload=workload.name,
+        records=merge([engine.recorder for engine in engines]),
+        logs=[engine.log for engine in engines],
+        cost=cost,
+        arrived=len(workload),
+        rejected=admission.rejected,
+        truncated=admission.truncated,
+        num_blocks=limits.num_blocks,
+        peak_blocks=max(engine.scheduler.blocks.peak_used for engine in engines),
+        is_open_loop=workload.concurrency is None,
+    )
+
+
+def refuse_unmodelled(deployment: Deployment) -> None:
+    """Raise UnsupportedError, by name, for what the simulator would have to ignore."""
+    if deployment.engine != "vllm":
+        raise UnsupportedError(
+            f"engine `{deployment.engine}` is not simulated yet",
+            hint="set engine.name to `vllm`",
+        )
+    for name in ("pipeline_parallel_size", "data_parallel_size"):
+        size = getattr(deployment, name)
+        if size > 1:
+            raise UnsupportedError(
+                f"{name} {size} is not simulated yet", hint=f"set {name} to 1, or use replicas"
+            )
+
+
+def scheduler_limits(
+    deployment: Deployment, memory: Ledger, workload: Workload
+) -> SchedulerLimits:
+    """The scheduler's limits of one replica.
+
+    Hybrid caches are approximated by the plain cache that holds as many requests of the workload's
+    p10 length; one request of full length always fits, as the ledger has seen.
+    """
+    lengths = workload.prompt_tokens + workload.output_tokens
+    short = min(max(1, int(np.percentile(lengths, 10))), deployment.max_model_len)
+    whole = -(-deployment.max_model_len // deployment.block_size)
+    return SchedulerLimits(
+        max_num_seqs=deployment.max_num_seqs,
+        max_num_batched_tokens=deployment.max_num_batched_tokens,
+        max_model_len=deployment.max_model_len,
+        num_blocks=max(memory.equivalent_blocks(short), whole),
+        block_size=deployment.block_size,
+    )
+
+
+class Admission:
+    """What the engine's front end does to a workload: rejects prompts, cuts outputs.
+
+    vLLM refuses a prompt that leaves no room for one token, and ends a request at its `max_tokens`
+    or at the model length, whichever comes first.
+    """
+
+    def __init__(self, workload: Workload, max_model_len: int) -> None:
+        room = max_model_len - workload.prompt_tokens
+        accepted = room >= 1
+        if len(workload) and not accepted.any():
+            raise InputError(
+                f"every prompt of workload `{workload.name}` exceeds max_model_len {max_model_len} "
+                f"(the shortest has {int(workload.prompt_tokens.min())} tokens)",
+                hint="raise deployment.max_model_len, or serve a model with a longer context",
+            )
+        self._workload = workload
+        self._accepted = np.flatnonzero(accepted)
+        self.rejected: NDArray[np.int64] = np.flatnonzero(~accepted)
+        allowed = np.minimum(workload.max_tokens, room)
+        self._output = np.minimum(workload.output_tokens, allowed)
+        cut = accepted & (self._output < workload.output_tokens)
+        self.truncated = int(cut.sum())
+
+    def requests(self) -> Iterator[Request]:
+        """The accepted requests, made one by one as they are asked for."""
+        workload, rows = self._workload, self._accepted
+        for start in range(0, len(rows), 4096):
+            part = rows[start : start + 4096]
+            columns = (
+                part,
+                workload.arrival_ns[part],
+                workload.prompt_tokens[part],
+                self._output[part],
+                workload.max_tokens[part],
+            )
+            for row in zip(*(column.tolist() for column in columns), strict=True):
+                yield Request(*row)
+
+
+def _run(
+    engines: list[Engine], deployment: Deployment, workload: Workload, admission: Admission
+) -> None:
+    env = simpy.Environment(initial_time=0)
+    router = ROUTERS[deployment.routing]()
+    if workload.concurrency is None:
+        cluster = Cluster(env, engines, router)
+        env.process(open_loop(cluster, admission.requests()))
+    else:
+        clients = ClosedLoop(env, admission.requests(), workload.think_ns)
+        cluster = Cluster(env, engines, router, clients.next_request)
+        clients.start(cluster, workload.concurrency)
+    env.run()
+    cluster.drain()

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from servecast.errors import InputError
+from servecast.traces.arrivals import ArrivalProcess, Constant, Gamma, Poisson, arrival_times_ns
+
+
+def drawn(process: ArrivalProcess, requests: int, rate_per_s: float) -> list[int]:
+    return arrival_times_ns(process, requests, rate_per_s, np.random.default_rng(3)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("process", "cv"), [(Poisson(), 1.0), (Gamma(0.3), 0.3), (Gamma(1.0), 1.0), (Gamma(3.0), 3.0)]
+)
+def test_gaps_have_mean_one_and_the_stated_variation(process: ArrivalProcess, cv: float) -> None:
+    gaps = process.gaps(400_000, np.random.default_rng(1))
+    assert gaps.mean() == pytest.approx(1.0, rel=0.02)
+    assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.02)
+    assert gaps.min() >= 0.0
+
+
+def test_a_metronome_keeps_exact_time() -> None:
+    assert drawn(Constant(), 4, 8.0) == [0, 125_000_000, 250_000_000, 375_000_000]
+
+
+@pytest.mark.parametrize("process", [Poisson(), Gamma(4.0), Constant()])
+def test_another_rate_is_the_same_pattern_stretched(process: ArrivalProcess) -> None:
+    fast, slow = drawn(process, 50, 10.0), drawn(process, 50, 5.0)
+    assert fast[0] == slow[0] == 0
+    assert fast == sorted(fast)
+    assert all(abs(2 * quick - late) <= 2 for quick, late in zip(fast, slow, strict=True))
+
+
+def test_one_request_arrives_at_zero() -> None:
+    assert drawn(Poisson(), 1, 5.0) == [0]
+
+
+@pytest.mark.parametrize("cv", [0.0, -1.0, 1000.0, float("nan"), float("inf")])
+def test_a_burst_cv_out_of_range_is_refused(cv: float) -> None:
+    with pytest.raises(InputError, match=r"burst cv is .*, and must be from 0\.01 to 100"):
+        Gamma(cv)
+
+
+def test_arrivals_that_outlast_the_clock_are_refused() -> None:
+    with pytest.raises(InputError, match="3 requests at 1e-300/s last longer"):
+        drawn(Constant(), 3, 1e-300)
