@@ -48,7 +48,7 @@ def _parse(file: Path) -> Section:
         document: object = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"`{file}` cannot be read: {error.strerror}", hint=_HINT) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"`{file}` is not JSON: {error}", hint=_HINT) from error
     if not isinstance(document, dict):
         raise InputError(f"`{file}` must hold a JSON object", hint=_HINT)
@@ -57,7 +57,7 @@ def _parse(file: Path) -> Section:
 
 def _spec(top: Section, file: Path) -> ModelSpec:
     architecture, family = _architecture(top, file)
-    keys = DEFAULTS.get(family, {}) | _text_part(top)
+    keys = DEFAULTS.get(family, {}) | _quantization_beside(file) | _text_part(top)
     config = HfConfig.model_validate(keys)
     return ModelSpec(
         name=file.parent.resolve().name if file.name == "config.json" else file.stem,
@@ -90,10 +90,19 @@ def _architecture(top: Section, file: Path) -> tuple[str, Family]:
 
 def _text_part(top: Section) -> Section:
     """The keys of the language model: a multimodal file nests them, null means absent."""
-    nested = top.get("text_config", {})
+    given = _given(top)
+    nested = given.get("text_config", {})
     if not isinstance(nested, dict):
         raise KeyProblem("text_config", "must be an object")
-    return _given(top) | _given(cast("Section", nested))
+    return given | _given(cast("Section", nested))
+
+
+def _quantization_beside(file: Path) -> Section:
+    """What older ModelOpt checkpoints say of their quantization, in a file of its own."""
+    beside = file.with_name("hf_quant_config.json")
+    if not beside.exists():
+        return {}
+    return {"quantization_config": _parse(beside).get("quantization")}
 
 
 def _given(section: Section) -> Section:
@@ -105,7 +114,7 @@ def _problems(error: ValidationError) -> list[str]:
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"])
         rule = _RULES.get(problem["type"], problem["msg"].lower())
-        got = "" if problem["type"] == "missing" else f" (got {problem['input']!r})"
+        got = "" if problem["type"] == "missing" else f" (got {problem['input']!r:.40})"
         lines.append(f"{key}: {rule}{got}")
     return lines
 

@@ -52,7 +52,7 @@ DEFAULTS: dict[Family, dict[str, object]] = {
         "max_position_embeddings": 131072,
     },
     "gpt_oss": {"sliding_window": 128},
-    "llama4": {"attention_chunk_size": 8192},
+    "llama4": {"attention_chunk_size": 8192, "n_shared_experts": 1},
     "delta": {"attn_output_gate": True},
 }
 """Values of the published configuration classes; checkpoints leave such keys out."""

@@ -33,7 +33,7 @@ class HfConfig(BaseModel):
     hidden_size: Size
     vocab_size: Size
     max_position_embeddings: Size
-    num_hidden_layers: Size | None = None
+    num_hidden_layers: Annotated[int, Field(gt=0, le=10_000)] | None = None
     num_attention_heads: Size
     num_key_value_heads: Size | None = None
     head_dim: Size | None = Field(

@@ -22,7 +22,7 @@ from servecast.primitives.model import (
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A weight matrix, `k` inputs to `n` outputs: `copies` of it, a token meets `active` of them."""
+    """A weight matrix of `k` inputs and `n` outputs: `copies` of it, a token meets `active`."""
 
     name: str
     k: int

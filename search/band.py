@@ -81,6 +81,4 @@ def _again(result: Result, workload: Workload, source: CostSource, factor: float
 def _sampling(result: Result, slo: Slo, slos: Sequence[Slo]) -> float:
     if slo.metric in ("throughput", "goodput", "itl"):
         return float("nan")
-    return batched_half_width(
-        result.records, lambda part: result.among(part).reached(slo, slos)
-    )
+    return batched_half_width(result.records, lambda part: result.among(part).reached(slo, slos))

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,11 @@ from servecast.search.replay import (
     REQUESTS_FILE,
     RESULT_FILE,
     Clause,
-    SloMetric,
     bench_arguments,
     write_requests,
 )
 from servecast.search.vllm_arguments import arguments
+from servecast.simulator.slo import Slo
 from servecast.traces.workload import Workload
 
 _FILES = ("serve.sh", "nginx.conf", "compose.yaml", "k8s.yaml", "verify.sh", "why.md")
@@ -48,16 +48,16 @@ def emit(
     *,
     why: str,
     model: str | None = None,
-    slo_ms: Mapping[SloMetric, float] | None = None,
-    percentiles: Sequence[float] = (50, 90, 95, 99),
+    slos: Sequence[Slo] = (),
 ) -> list[Path]:
     """Write serve.sh, compose.yaml, k8s.yaml, verify.sh, requests.jsonl and why.md; their paths.
 
     With several replicas nginx.conf is there too. `num_gpu_blocks` is the engine's total, one more
     than the blocks that requests can use (`arguments`); `model` is what the engine loads where it
-    is not the model's name; `why` is Markdown. Files appear whole or not at all, and those of an
-    earlier deployment in `folder` are replaced. InputError and UnsupportedError as `arguments`
-    raises them, before anything is written; InputError for an empty workload.
+    is not the model's name; `slos` become the benchmark's goodput; `why` is Markdown. Files appear
+    whole or not at all, and those of an earlier deployment in `folder` are replaced. InputError
+    and UnsupportedError as `arguments` raises them, before anything is written; InputError for an
+    empty workload.
     """
     if not len(workload):
         raise InputError(
@@ -65,18 +65,9 @@ def emit(
             hint="look at it with `servecast trace stats`",
         )
     loaded = model or deployment.model.name
-    bench = bench_arguments(workload, loaded, slo_ms or {}, percentiles)
+    bench = bench_arguments(workload, loaded, slos)
     texts = _render(deployment, num_gpu_blocks, workload, loaded, why, bench)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        made = Path(scratch) / "files"
-        made.mkdir()
-        for name, text in texts.items():
-            (made / name).write_text(text, encoding="utf-8")
-            if name.endswith(".sh"):
-                (made / name).chmod((made / name).stat().st_mode | 0o111)
-        write_requests(workload, deployment, made / REQUESTS_FILE)
-        return _move(made, folder)
+    return _write(texts, workload, deployment, folder)
 
 
 def replicas(deployment: Deployment) -> list[Replica]:
@@ -144,6 +135,22 @@ def _slug(model: str) -> str:
     """A name that Kubernetes accepts: at most 52 of a-z, 0-9 and hyphens."""
     plain = re.sub(r"[^a-z0-9]+", "-", model.rsplit("/", maxsplit=1)[-1].lower())
     return plain[:52].strip("-") or "model"
+
+
+def _write(
+    texts: dict[str, str], workload: Workload, deployment: Deployment, folder: Path
+) -> list[Path]:
+    """Write all files beside the folder, then put them in place."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        made = Path(scratch) / "files"
+        made.mkdir()
+        for name, text in texts.items():
+            (made / name).write_text(text, encoding="utf-8")
+            if name.endswith(".sh"):
+                (made / name).chmod((made / name).stat().st_mode | 0o111)
+        write_requests(workload, deployment, made / REQUESTS_FILE)
+        return _move(made, folder)
 
 
 def _move(made: Path, folder: Path) -> list[Path]:

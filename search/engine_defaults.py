@@ -69,7 +69,7 @@ class EngineDefaults:
             tokens = min(floor if chunked else max(floor, max_model_len), seqs * max_model_len)
         if max_num_seqs is None:
             seqs = min(seqs, tokens)
-        _check_budget(seqs, tokens, None if chunked else max_model_len)
+        check_budget(seqs, tokens, None if chunked else max_model_len)
         return BatchLimits(seqs, tokens)
 
 
@@ -80,10 +80,10 @@ def defaults(engine: EngineName, version: str, accelerator: Accelerator) -> Engi
     left in the lowest on purpose. Default utilisation 0.92 (`config/cache.py`).
     """
     release = engine_release(engine, version)
-    if accelerator.kind.lower() != "gpu":
+    if accelerator.vendor.lower() not in ("nvidia", "amd"):
         raise UnsupportedError(
-            f"vLLM's defaults on `{accelerator.name}` ({accelerator.kind}) are not known here\n"
-            "  known: GPUs",
+            f"vLLM's defaults on `{accelerator.name}` ({accelerator.vendor}) are not known here\n"
+            "  known: GPUs of NVIDIA and AMD",
             hint="set max_num_seqs and max_num_batched_tokens in the scenario",
         )
     seqs, tokens = _batch_defaults(accelerator)
@@ -112,6 +112,29 @@ def engine_release(engine: EngineName, version: str) -> str:
     )
 
 
+def check_budget(
+    max_num_seqs: int, max_num_batched_tokens: int, longest_prompt: int | None = None
+) -> None:
+    """InputError where vLLM would refuse to start with these limits.
+
+    `longest_prompt` is the model length, given where prompts are not chunked. The rules are those
+    of vLLM 0.32.0, `config/scheduler.py`.
+    """
+    if max_num_batched_tokens < max_num_seqs:
+        raise InputError(
+            f"max_num_batched_tokens {max_num_batched_tokens} must not be below "
+            f"max_num_seqs {max_num_seqs}",
+            hint=f"set max_num_seqs to {max_num_batched_tokens} or less, "
+            "or raise max_num_batched_tokens",
+        )
+    if longest_prompt is not None and max_num_batched_tokens < longest_prompt:
+        raise InputError(
+            f"max_num_batched_tokens {max_num_batched_tokens} must not be below "
+            f"max_model_len {longest_prompt} without chunked prefill",
+            hint="enable chunked prefill, or raise max_num_batched_tokens",
+        )
+
+
 def _batch_defaults(accelerator: Accelerator) -> tuple[int, int]:
     """(max_num_seqs, max_num_batched_tokens) by the device's total memory."""
     if accelerator.memory_bytes >= 160 * _GIB:
@@ -119,18 +142,3 @@ def _batch_defaults(accelerator: Accelerator) -> tuple[int, int]:
     if accelerator.memory_bytes >= 70 * _GIB and "a100" not in accelerator.name.lower():
         return 1024, 8192
     return 256, 2048
-
-
-def _check_budget(seqs: int, tokens: int, longest_prompt: int | None) -> None:
-    """Refuse what the engine refuses at start-up."""
-    if tokens < seqs:
-        raise InputError(
-            f"max_num_batched_tokens {tokens} must not be below max_num_seqs {seqs}",
-            hint=f"set max_num_seqs to {tokens} or less, or raise max_num_batched_tokens",
-        )
-    if longest_prompt is not None and tokens < longest_prompt:
-        raise InputError(
-            f"max_num_batched_tokens {tokens} must not be below max_model_len {longest_prompt} "
-            "without chunked prefill",
-            hint="enable chunked prefill, or raise max_num_batched_tokens",
-        )

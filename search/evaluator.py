@@ -192,9 +192,7 @@ class Evaluator:
     ) -> Answer:
         deployment = candidate.with_replicas(replicas)
         utilisation = float(priced.utilisation[row])
-        worst = tuple(
-            violation(slo, _estimated(priced, row, slo)) for slo in self.slos
-        )
+        worst = tuple(violation(slo, _estimated(priced, row, slo)) for slo in self.slos)
         missed = max(utilisation - 1.0, 0.01)
         return Answer(
             candidate,
@@ -262,5 +260,3 @@ def _estimated_objective(
         value = float(getattr(priced, f"{objective.name}_{'p95' if tail else 'mean'}")[row])
         return min(value, 1e9)
     return 1e9 if objective.direction == "minimise" else 0.0
-
-

@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from servecast.primitives.deployment import Deployment
+from servecast.simulator.slo import Slo
 from servecast.traces.workload import Workload
 
 REQUESTS_FILE = "requests.jsonl"
 RESULT_FILE = "measured.json"
 
-SloMetric = Literal["ttft", "tpot", "e2e"]
-"""The metrics that the client can hold a single request to."""
-
 Clause = tuple[str, ...]
 """An option with the words that belong to it."""
 
-_CLIENT_NAMES: dict[SloMetric, str] = {"ttft": "ttft", "tpot": "tpot", "e2e": "e2el"}
+_PERCENTILES = (50.0, 90.0, 95.0, 99.0)
+_CLIENT_NAMES = {"e2e": "e2el"}
+"""What the client calls a metric where it has another name for it."""
 
 
-def bench_arguments(
-    workload: Workload,
-    model: str,
-    slo_ms: Mapping[SloMetric, float],
-    percentiles: Sequence[float],
-) -> list[Clause]:
+def bench_arguments(workload: Workload, model: str, slos: Sequence[Slo]) -> list[Clause]:
     """The options of `vllm bench serve` 0.32.0 that send what was simulated, but for the address.
 
     The client's `timed_trace` data set sends each request of `REQUESTS_FILE` at its own time (or,
     for a closed loop, `concurrency` at a time) with exactly its number of prompt tokens, and asks
     for exactly its number of output tokens. A chunk as long as the longest prompt gives each
-    prompt tokens of its own, so that none shares a prefix.
+    prompt tokens of its own, so that none shares a prefix. SLOs that limit single requests become
+    the client's goodput, and every percentile they name is reported.
     """
-    percentile_list = ",".join(f"{percentile:g}" for percentile in sorted(set(percentiles)))
+    named = {slo.percentile for slo in slos if slo.percentile is not None}
+    percentiles = ",".join(f"{percentile:g}" for percentile in sorted(named.union(_PERCENTILES)))
     clauses: list[Clause] = [
         ("--backend", "openai"),
         ("--model", model),
@@ -49,12 +45,9 @@ def bench_arguments(
         ("--temperature", "0"),
         ("--ready-check-timeout-sec", "3600"),
         ("--percentile-metrics", "ttft,tpot,itl,e2el"),
-        ("--metric-percentiles", percentile_list),
+        ("--metric-percentiles", percentiles),
     ]
-    if slo_ms:
-        bounds = [f"{_CLIENT_NAMES[metric]}:{bound:g}" for metric, bound in slo_ms.items()]
-        clauses.append(("--goodput", *bounds))
-    return [*clauses, ("--save-result",), ("--result-filename", RESULT_FILE)]
+    return [*clauses, *_goodput(slos), ("--save-result",), ("--result-filename", RESULT_FILE)]
 
 
 def write_requests(workload: Workload, deployment: Deployment, path: Path) -> None:
@@ -86,3 +79,14 @@ def _pace(workload: Workload) -> list[Clause]:
         ("--request-rate", "inf"),
         ("--max-concurrency", str(workload.concurrency)),
     ]
+
+
+def _goodput(slos: Sequence[Slo]) -> list[Clause]:
+    """The limits that a single request must meet, in milliseconds; the tightest of each metric."""
+    limits_s: dict[str, float] = {}
+    for slo in slos:
+        if slo.limits_requests:
+            name = _CLIENT_NAMES.get(slo.metric, slo.metric)
+            limits_s[name] = min(slo.threshold, limits_s.get(name, slo.threshold))
+    bounds = [f"{name}:{limit_s * 1e3:.12g}" for name, limit_s in limits_s.items()]
+    return [("--goodput", *bounds)] if bounds else []

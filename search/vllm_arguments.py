@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from servecast.errors import InputError, UnsupportedError
 from servecast.primitives.deployment import Deployment
-from servecast.search.engine_defaults import engine_release
+from servecast.search.engine_defaults import check_budget, engine_release
 from servecast.search.vllm_formats import Argument, kv_cache_argument, weights_arguments
 
 _NOT_SIMULATED: tuple[Argument, ...] = (
@@ -21,8 +21,9 @@ def arguments(deployment: Deployment, num_gpu_blocks: int) -> list[Argument]:
 
     `num_gpu_blocks` is the engine's own total: vLLM keeps one block of it for itself (the null
     block), so a cache simulated with n usable blocks is n + 1 here. InputError where it
-    contradicts the deployment's own `num_gpu_blocks_override`; UnsupportedError for an engine,
-    a version or an accelerator that nothing can be emitted for.
+    contradicts the deployment's own `num_gpu_blocks_override`, or where vLLM would not start with
+    these limits; UnsupportedError for an engine, a version or an accelerator that nothing can be
+    emitted for.
     """
     _check(deployment, num_gpu_blocks)
     d = deployment
@@ -59,6 +60,7 @@ def _other_parallelism(deployment: Deployment) -> list[Argument]:
 
 def _check(deployment: Deployment, num_gpu_blocks: int) -> None:
     engine_release(deployment.engine, deployment.engine_version)
+    check_budget(deployment.max_num_seqs, deployment.max_num_batched_tokens)
     accelerator = deployment.accelerator
     if accelerator.vendor.lower() != "nvidia":
         raise UnsupportedError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 from servecast.errors import InputError
 from servecast.faults import Fault
@@ -34,10 +36,14 @@ def weights_dtype(model: ModelSpec, quantization: Dtype | None) -> Dtype:
 
 
 def spec(scenario: Scenario) -> ModelSpec:
-    """The architecture that the scenario names."""
+    """The architecture, under the name of the repository that the scenario states.
+
+    The catalogue's own name is that of one checkpoint of several with equal dimensions.
+    """
     from servecast.primitives.catalogue import model
 
-    return model(scenario.model)
+    found = model(scenario.model)
+    return found if Path(scenario.model).is_absolute() else replace(found, name=scenario.model)
 
 
 def quantization_has_checkpoint(scenario: Scenario) -> Iterator[Fault]:

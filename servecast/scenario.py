@@ -25,13 +25,15 @@ from servecast.traffic import Traffic, resolve_path
 
 
 def _known_model(name: str, info: ValidationInfo) -> str:
+    """A repository's name as stated, a short name in full, or the absolute path of a config."""
     from servecast.primitives.catalogue import model
 
     path = resolve_path(name, info)
     if name.endswith(".json") or name.startswith((".", "/", "~")) or _holds_config(path):
         validating(model)(path)
         return path
-    return validating(model)(name).name
+    found = validating(model)(name)
+    return name if "/" in name else found.name
 
 
 def _holds_config(folder: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from servecast.simulator.request import Request
 
 
@@ -48,6 +50,15 @@ class DecodeGroup:
         request.num_tokens += emitted
         request.num_computed_tokens = computed
         request.num_blocks = -(-computed // self._block_size)
+
+    def check(self, requests: Sequence[Request]) -> None:
+        """Raise if the group does not consist of `requests`, or its sums are not theirs."""
+        residues = [0] * self._block_size
+        for request in requests:
+            residues[request.base % self._block_size] += 1
+        base_sum = sum([request.base for request in requests])
+        if (self.size, self.base_sum, self._residues) != (len(requests), base_sum, residues):
+            raise AssertionError(f"a decode group of {self.size}, {len(requests)} decoding requests")
 
     def needs_block(self, request: Request) -> bool:
         """Whether the request's next token starts a new block."""

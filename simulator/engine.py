@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from heapq import heappop, heappush
 
 from servecast.primitives.batch import Batch, Group
@@ -25,7 +26,10 @@ class Engine:
     def __init__(
         self, limits: SchedulerLimits, cost: StepCost, replica: int = 0, *, stepping: bool = False
     ) -> None:
-        """`stepping` takes decode steps one by one: the slow twin that skipping must equal."""
+        """`stepping` takes decode steps one by one: the slow twin that skipping must equal.
+
+        SERVECAST_CHECK=1 in the environment calls `check` after every run.
+        """
         self.scheduler = VllmScheduler(limits)
         self.now_ns = 0
         """Start of the next step to plan: everything before it is decided."""
@@ -36,6 +40,7 @@ class Engine:
         self.unfinished = 0
         self._cost = cost
         self._stepping = stepping
+        self._checking = os.environ.get("SERVECAST_CHECK") == "1"
         self._ends: list[tuple[int, int, Request]] = []
         self._order = 0
         self._planned = False
@@ -73,12 +78,12 @@ class Engine:
             self._commit()
 
     def check(self) -> None:
-        """Raise if an invariant of the engine is broken; between runs only."""
+        """Raise if a request is lost or doubled or, between runs, if the scheduler is broken."""
+        held = len(self.scheduler.running) + len(self.scheduler.waiting)
+        if held != self.unfinished:
+            raise AssertionError(f"{self.unfinished} unfinished requests, {held} held")
         if not self._planned:
             self.scheduler.check()
-            held = len(self.scheduler.running) + len(self.scheduler.waiting)
-            if held != self.unfinished:
-                raise AssertionError(f"{self.unfinished} unfinished requests, {held} held")
 
     def _plan(self) -> bool:
         scheduler = self.scheduler
@@ -160,6 +165,8 @@ class Engine:
         self._finish_decoding()
         for chunk in chunks:
             self._finish_chunk(chunk)
+        if self._checking:
+            self.check()
 
     def _finish_decoding(self) -> None:
         ends, steps = self._ends, self.scheduler.group.steps
@@ -182,7 +189,6 @@ class Engine:
         if request.emitted == request.output_tokens:
             self._finish(request, decoding=False)
             return
-        request.num_computed_tokens = request.num_tokens - 1
         group = self.scheduler.group
         group.join(request)
         self._spread = None

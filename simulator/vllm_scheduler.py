@@ -129,16 +129,16 @@ class VllmScheduler:
 
     def check(self) -> None:
         """Raise if an invariant of the scheduler or its pool is broken."""
-        held = decoding = 0
-        for request in self.running:
-            tokens = request.num_computed_tokens
-            if request is not self.partial:
-                tokens = request.base + self.group.steps
-                decoding += 1
-            held += self.blocks.blocks_for(tokens)
-        self.blocks.check(held)
-        if decoding != self.group.size or len(self.running) > self.limits.max_num_seqs:
-            raise AssertionError(f"{decoding} decoding of {len(self.running)} running requests")
+        if len(self.running) > self.limits.max_num_seqs:
+            raise AssertionError(
+                f"{len(self.running)} requests run, max_num_seqs is {self.limits.max_num_seqs}"
+            )
+        decoding = [request for request in self.running if request is not self.partial]
+        self.group.check(decoding)
+        tokens = [request.base + self.group.steps for request in decoding]
+        if self.partial is not None:
+            tokens.append(self.partial.num_computed_tokens)
+        self.blocks.check(sum(self.blocks.blocks_for(each) for each in tokens))
 
     def _admit(self, chunks: list[Chunk], token_budget: int) -> None:
         waiting, running, blocks = self.waiting, self.running, self.blocks

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("SERVECAST_CHECK", "1")  # engines check their invariants after every run
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

@@ -46,7 +46,7 @@ class ReferenceEngine:
         self.running: list[Seq] = []
         self.batches: list[list[tuple[int, int, int]]] = []
         self.gaps: list[int] = []
-        self.spread: tuple[tuple[int, ...], int] = ((), 0)
+        self.spread: int | None = None  # of the decode group as it is, taken when it last changed
 
     def schedule(self) -> list[tuple[Seq, int]]:
         budget, scheduled, preempted, i = self.limits.max_num_batched_tokens, [], False, 0
@@ -59,6 +59,8 @@ class ReferenceEngine:
                 self.free += victim.blocks
                 victim.blocks = victim.computed = 0
                 victim.preemptions += 1
+                if victim.decoding:
+                    self.spread = None
                 victim.decoding = False
                 self.waiting.insert(0, victim)
                 preempted = True
@@ -92,11 +94,10 @@ class ReferenceEngine:
         decodes = [seq for seq, _ in scheduled if seq.decoding]
         groups = [Group(new, 1, seq.computed) for seq, new in scheduled if not seq.decoding]
         if decodes:
-            members = tuple(seq.index for seq in decodes)
             contexts = [seq.computed for seq in decodes]
-            if members != self.spread[0]:  # the bucket is fixed while the group is the same
-                self.spread = (members, self.cost.spread(contexts))
-            groups.insert(0, Group(1, len(decodes), sum(contexts), self.spread[1], True))
+            if self.spread is None:
+                self.spread = self.cost.spread(contexts)
+            groups.insert(0, Group(1, len(decodes), sum(contexts), self.spread, True))
         return sum(self.cost.step(Batch(tuple(groups))))
 
     def run(self, arrivals: list[Seq]) -> list[Seq]:
@@ -114,6 +115,8 @@ class ReferenceEngine:
                 if seq.computed < seq.tokens:
                     continue
                 seq.emitted += 1
+                if seq.decoding == (seq.emitted == seq.output):  # it leaves the group, or joins it
+                    self.spread = None
                 seq.decoding = True
                 if seq.emitted == 1:
                     seq.first_ns = now

@@ -51,6 +51,6 @@ class Faults:
 
 
 def shown(text: str) -> str:
-    """The text between backticks, shortened where it is long."""
+    """The text between backticks on one line, shortened where it is long."""
     short = text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
-    return f"`{short}`"
+    return f"`{short if short.isprintable() else repr(short)[1:-1]}`"

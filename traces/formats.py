@@ -99,6 +99,8 @@ def _require(table: Table, path: Path, roles: Sequence[Sequence[str]], kind: str
 def _rename_hint(
     columns: Sequence[str], missing: Sequence[Sequence[str]], roles: Sequence[Sequence[str]]
 ) -> str:
+    if len(columns) == 1 and any(mark in columns[0] for mark in ";\t|"):
+        return "separate the columns by commas"
     spoken_for = {_pick(columns, names) for names in roles}
     # Publishers differ in the unit of this one, so a rename must not settle it unseen.
     unit = "; `timestamp` is read as seconds" if "timestamp" in columns else ""

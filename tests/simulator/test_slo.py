@@ -109,9 +109,10 @@ def test_its_text_reads_back_as_itself(slo: Slo) -> None:
 @given(st.text())
 def test_any_text_is_an_objective_or_an_input_error(text: str) -> None:
     try:
-        assert parse_slo(str(parse_slo(text))) == parse_slo(text)
-    except InputError as error:
-        assert text.strip() in error.message or error.hint
+        slo = parse_slo(text)
+    except InputError:
+        return
+    assert parse_slo(str(slo)) == slo
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from math import isclose
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +45,17 @@ def test_more_requests_begin_with_the_same_ones(model: LengthModel) -> None:
 
 def test_one_bell_has_the_stated_medians_spreads_and_correlation() -> None:
     inputs, outputs = (np.log(tokens) for tokens in drawn(WIDE, 200_000))
-    assert np.exp(np.median(inputs)) == pytest.approx(1000, rel=0.01)
-    assert np.exp(np.median(outputs)) == pytest.approx(200, rel=0.01)
-    assert inputs.std() == pytest.approx(0.8, rel=0.01)
-    assert outputs.std() == pytest.approx(0.5, rel=0.01)
-    assert np.corrcoef(inputs, outputs)[0, 1] == pytest.approx(0.6, abs=0.01)
+    assert isclose(np.exp(np.median(inputs)), 1000, rel_tol=0.01)
+    assert isclose(np.exp(np.median(outputs)), 200, rel_tol=0.01)
+    assert isclose(inputs.std(), 0.8, rel_tol=0.01)
+    assert isclose(outputs.std(), 0.5, rel_tol=0.01)
+    assert isclose(np.corrcoef(inputs, outputs)[0, 1], 0.6, abs_tol=0.01)
 
 
 def test_a_mixture_shares_by_weight_clips_and_keeps_pairs_together() -> None:
     inputs, outputs = drawn(MIXED, 100_000)
     short = inputs < 1000
-    assert short.mean() == pytest.approx(0.75, abs=0.01)
+    assert isclose(short.mean(), 0.75, abs_tol=0.01)
     assert outputs[short].min() > 500
     assert outputs[~short].max() < 50
     assert (inputs.min(), inputs.max(), outputs.max()) == (90, 5000, 1000)
@@ -72,7 +73,7 @@ def test_empirical_pairs_are_never_parted() -> None:
 def test_published_pairs_keep_their_correlation(data_dir: Path) -> None:
     pairs = read_lengths(data_dir / "traces" / "lengths_arxiv_summarization.csv.gz")
     inputs, outputs = drawn(pairs, 100_000)
-    assert np.corrcoef(inputs, outputs)[0, 1] == pytest.approx(-0.463, abs=0.02)
+    assert isclose(np.corrcoef(inputs, outputs)[0, 1], -0.463, abs_tol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_a_bell_out_of_range_names_value_and_rule(
 def test_lengths_out_of_range_name_value_and_rule() -> None:
     with pytest.raises(InputError, match="output_tokens is 0, and must lie within 1 to"):
         FixedLengths(10, 0)
-    with pytest.raises(InputError, match="input_range is 9 to 3, .* the lower end first"):
+    with pytest.raises(InputError, match=r"input_range is 9 to 3, .* the lower end first"):
         LognormalLengths((Bell(1, 5, 0, 5, 0),), (9, 3))
     with pytest.raises(InputError, match="at least one bell"):
         LognormalLengths(())

@@ -32,9 +32,9 @@ def written(folder: Path, text: str, name: str = "trace.csv") -> Path:
     return path
 
 
-def failure(path: Path, **options: int) -> InputError:
+def failure(path: Path, *, limit: int | None = None, max_bad: int = 5) -> InputError:
     with pytest.raises(InputError) as caught:
-        read(path, **options)  # type: ignore[arg-type]
+        read(path, limit=limit, max_bad=max_bad)
     return caught.value
 
 
@@ -235,6 +235,7 @@ def test_a_file_without_header_or_rows_says_which(
             "inptu_tokens",
         ),
         ("arrival_s,input_tokens", "`output_tokens`", "name the columns arrival_s"),
+        ("arrival_s;input_tokens;output_tokens", "`input_tokens`", "columns by commas"),
         (
             "arival_s,input_tokens,output_tokens",
             "`arrival_s` or `arrival_ms`",

@@ -93,8 +93,8 @@ def test_what_a_trace_file_cannot_hold_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint == "name it w.csv.gz"
     with pytest.raises(InputError, match="closed loop of 8"):
         write(closed_loop(one, 8), tmp_path / "w.csv")
+    empty = np.empty(0, np.int64)
     with pytest.raises(InputError, match="no requests to write"):
-        empty = np.empty(0, np.int64)
         write(Workload("w", empty, empty, empty, empty), tmp_path / "w.csv")
     with pytest.raises(InputError, match="folder does not exist") as caught:
         write(one, tmp_path / "new" / "w.csv")

@@ -1,0 +1,53 @@
+"""`servecast init` and `servecast check`: a scenario file to start from, and what is wrong in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from servecast.commands.options import Json, NoColor, Quiet
+from servecast.output import Output
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("scenario.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Write a commented scenario file to start from."""
+    from servecast.errors import InputError
+    from servecast.loading import template
+    from servecast.writing import write_text
+
+    if path.exists() and not force:
+        raise InputError(f"{path} exists", hint="name another file, or replace it with --force")
+    write_text(path, template())
+    out = Output(json_mode=json, quiet=quiet, no_color=no_color)
+    if out.json_mode:
+        out.data({"written": str(path)})
+    else:
+        out.line(f"wrote {path}")
+        out.note(f"\nnext: servecast recommend {path}")
+
+
+def check(
+    path: Annotated[Path, typer.Argument(help="A scenario file.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Check a scenario file: all errors at once, each with its line; exit code 2 if there is one."""
+    from servecast.loading import load
+
+    scenario = load(path)
+    space = scenario.space()
+    out = Output(json_mode=json, quiet=quiet, no_color=no_color)
+    if out.json_mode:
+        out.data({"scenario": str(path), "choices": space.size, "open": dict(space.open)})
+        return
+    kind = "fixed: simulate it" if space.is_fixed else f"{space.size} choices: recommend among them"
+    out.line(f"{path} is valid ({kind})")

@@ -1,0 +1,72 @@
+"""`servecast simulate`: one deployment under one workload, in virtual time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from servecast.commands.options import Json, NoColor, Quiet
+from servecast.output import Output
+
+if TYPE_CHECKING:
+    from servecast.scenario import Scenario
+    from servecast.simulator.result import Result
+
+
+def simulate(
+    scenario: Annotated[Path, typer.Argument(help="A scenario file with every choice fixed.")],
+    at: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Fix an open choice: tensor_parallel_size=4. Repeatable."),
+    ] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="Write one row a request to this .csv or .csv.gz.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Simulate a scenario and show what it reaches; exit code 3 if it misses an SLO."""
+    from servecast.domain import deployment, workload
+    from servecast.loading import load
+    from servecast.primitives.roofline import RELATIVE_ERROR, RooflineSource
+    from servecast.search.band import reached
+    from servecast.simulator.simulate import simulate as run
+    from servecast.writing import write_records
+
+    out = Output(json_mode=json, quiet=quiet, no_color=no_color)
+    found = load(scenario)
+    traffic = workload(found)
+    with out.progress(f"simulating {len(traffic):,} requests"):
+        result = run(deployment(found, _choice(found, at or [])), traffic)
+        bands = reached(result, traffic, found.slo, RooflineSource(), RELATIVE_ERROR)
+    if records is not None:
+        write_records(records, result)
+    from servecast.tables import result_json, show_reached, show_result
+
+    if out.json_mode:
+        out.data(result_json(result, bands))
+    else:
+        show_result(out, result)
+        show_reached(out, bands, RELATIVE_ERROR)
+        if records is not None:
+            out.note(f"\nwrote {records}")
+    if result.is_overloaded or not all(band.is_met for band in bands):
+        raise typer.Exit(3)
+
+
+def _choice(scenario: Scenario, settings: list[str]) -> dict[str, int | float | str]:
+    """`name=value` texts as a choice among the values that the scenario lists."""
+    from servecast.errors import InputError
+
+    listed = scenario.space().open
+    choice: dict[str, int | float | str] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(f"`{setting}` is not of the form name=value")
+        known = {str(value): value for value in listed.get(name, ())}
+        choice[name] = known.get(text, int(text) if text.isdecimal() else text)
+    return choice

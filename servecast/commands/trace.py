@@ -1,0 +1,122 @@
+"""`servecast trace`: look at a workload, convert it, or synthesize one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from servecast.commands.options import Json, NoColor, Quiet
+from servecast.output import Output
+
+if TYPE_CHECKING:
+    from servecast.traces.statistics import Statistics, TokenStatistics
+
+trace = typer.Typer(help="Look at workloads, convert and synthesize them.", no_args_is_help=True)
+
+
+@trace.command()
+def stats(
+    path: Annotated[Path, typer.Argument(help="A trace file (CSV or JSONL, .gz too).")],
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Show what decides how hard a workload is to serve: rate, bursts, lengths."""
+    from dataclasses import asdict
+
+    from servecast.traces.readers import read
+    from servecast.traces.statistics import statistics
+
+    out = Output(json_mode=json, quiet=quiet, no_color=no_color)
+    workload = read(path)
+    found = statistics(workload)
+    if out.json_mode:
+        out.data({"trace": workload.name, "attribution": workload.attribution, **asdict(found)})
+        return
+    _show(out, workload.name, found)
+    if workload.attribution:
+        out.note(f"\n{workload.attribution}")
+
+
+@trace.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="The trace to read.")],
+    target: Annotated[Path, typer.Argument(help="The file to write: .csv, .jsonl, and .gz of both.")],
+    sort: Annotated[bool, typer.Option("--sort", help="Put out-of-order arrivals in order.")] = False,
+    rate: Annotated[
+        str | None, typer.Option(help="Stretch time to this mean rate, for example 12/s.")
+    ] = None,
+    requests: Annotated[int | None, typer.Option(min=1, help="Keep the first so many.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Convert a trace to the plain format, sorted, cut or stretched."""
+    from servecast.primitives.units import parse_rate
+    from servecast.traces.readers import read
+    from servecast.traces.reshape import head, rescale
+    from servecast.traces.writers import write
+
+    workload = read(source, sort=sort)
+    if requests is not None:
+        workload = head(workload, requests)
+    if rate is not None:
+        workload = rescale(workload, parse_rate(rate, positive=True))
+    write(workload, target)
+    _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
+
+
+@trace.command()
+def synthesize(
+    shape: Annotated[str, typer.Argument(help="A named shape: chat, code, reasoning …")],
+    target: Annotated[Path, typer.Argument(help="The file to write.")],
+    requests: Annotated[int, typer.Option(min=1, help="How many requests.")] = 1000,
+    rate: Annotated[str, typer.Option(help="Mean arrival rate.")] = "1/s",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Draw a workload from a named shape and write it."""
+    from servecast.primitives.units import parse_rate
+    from servecast.traces.presets import preset
+    from servecast.traces.synthesize import synthesize as draw
+    from servecast.traces.writers import write
+
+    rate_per_s = parse_rate(rate, positive=True)
+    workload = draw(preset(shape), requests, rate_per_s=rate_per_s, seed=seed)
+    write(workload, target)
+    _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
+
+
+def _written(out: Output, target: Path, requests: int) -> None:
+    if out.json_mode:
+        out.data({"written": str(target), "requests": requests})
+    else:
+        out.line(f"wrote {target}: {requests:,} requests")
+
+
+def _show(out: Output, name: str, found: Statistics) -> None:
+    arrivals = found.arrivals
+    out.line(f"[bold]{name}[/]: {found.rows:,} requests")
+    if arrivals is not None:
+        cv = "–" if arrivals.interarrival_cv is None else f"{arrivals.interarrival_cv:.2f}"
+        out.line(f"{arrivals.span_s:,.1f} s, {arrivals.rate_per_s:.3f} req/s, gap CV {cv}\n")
+        rows = (
+            (f"{w.window_s} s", f"{w.index_of_dispersion:.2f}", f"{w.peak_over_mean:.2f}")
+            for w in arrivals.windows
+        )
+        out.table(("window", "index of dispersion", "peak / mean"), rows)
+    out.line()
+    columns = ("tokens", "mean", "p50", "p95", "p99", "max")
+    rows = (_lengths("input", found.input_tokens), _lengths("output", found.output_tokens))
+    out.table(columns, rows)
+    if found.correlation is not None:
+        out.line(f"\ncorrelation of input and output length {found.correlation:+.2f}")
+
+
+def _lengths(name: str, tokens: TokenStatistics) -> list[str]:
+    values = (tokens.mean, tokens.p50, tokens.p95, tokens.p99, tokens.max)
+    return [name, *(f"{value:,.1f}" for value in values)]

@@ -1,0 +1,100 @@
+"""A scenario as the question that the search answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from servecast.checks import weights_dtype
+from servecast.domain import deployment, workload
+from servecast.errors import InputError, UnsupportedError
+from servecast.primitives import catalogue
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.roofline import RELATIVE_ERROR, RooflineSource
+from servecast.scenario import Scenario
+from servecast.search.engine_defaults import defaults
+from servecast.search.recommend import Question
+from servecast.search.serve_command import ServeCommand, parse
+from servecast.search.space import Choice, Space
+
+
+def space_of(scenario: Scenario) -> Space:
+    """The scenario's open dimensions; with automatic replicas a choice is built for one replica."""
+    choices = scenario.space()
+
+    def build(choice: Choice) -> Deployment:
+        return deployment(scenario, {**choice, "replicas": 1} if choices.auto_replicas else choice)
+
+    return Space(dict(choices.open), build, scenario.hardware.gpus, choices.auto_replicas)
+
+
+def question(scenario: Scenario, *, trials: int, current: str | None = None) -> Question:
+    """What `servecast recommend` asks of the search; `current` is the user's own start command."""
+    space = space_of(scenario)
+    return Question(
+        space=space,
+        workload=workload(scenario),
+        slos=scenario.slo,
+        objectives=scenario.objective,
+        source=RooflineSource(),
+        relative_error=RELATIVE_ERROR,
+        trials=trials,
+        seed=scenario.seed,
+        current=current_deployment(scenario, parse(current)) if current else None,
+    )
+
+
+def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
+    """The deployment that a start command describes, on the scenario's hardware.
+
+    As many replicas as the budget holds. What the command leaves out, the engine's defaults set.
+    UnsupportedError, naming them, for options that change the schedule and are not modelled.
+    """
+    if command.unmodelled:
+        raise UnsupportedError(
+            f"the command sets what is not modelled yet: {', '.join(command.unmodelled)}",
+            hint="leave it out of --current to compare with the rest of the command",
+        )
+    model = catalogue.model(command.model)
+    if model.name != scenario.model:
+        raise InputError(
+            f"the command serves `{model.name}`, the scenario `{scenario.model}`",
+            hint="compare deployments of the same model",
+        )
+    device = catalogue.accelerator(scenario.hardware.gpu[0])
+    engine = defaults("vllm", scenario.engine.version[0], device)
+    max_model_len = command.max_model_len or model.max_model_len
+    limits = engine.limits(
+        max_model_len=max_model_len,
+        max_num_seqs=command.max_num_seqs,
+        max_num_batched_tokens=command.max_num_batched_tokens,
+        enable_chunked_prefill=command.enable_chunked_prefill,
+    )
+    space = space_of(scenario)
+    like = space.build(next(iter(space.choices())))
+    return _with_replicas(
+        replace(
+            like,
+            model=model,
+            weights_dtype=weights_dtype(model, command.weights_dtype),
+            kv_cache_dtype=command.kv_cache_dtype or like.kv_cache_dtype,
+            max_model_len=max_model_len,
+            max_num_seqs=limits.max_num_seqs,
+            max_num_batched_tokens=limits.max_num_batched_tokens,
+            replicas=1,
+            tensor_parallel_size=command.tensor_parallel_size or 1,
+            enable_expert_parallel=bool(command.enable_expert_parallel),
+            block_size=command.block_size or engine.block_size,
+            gpu_memory_utilization=command.gpu_memory_utilization or engine.gpu_memory_utilization,
+            num_gpu_blocks_override=command.num_gpu_blocks_override,
+        ),
+        scenario.hardware.gpus,
+    )
+
+
+def _with_replicas(one: Deployment, gpus: int) -> Deployment:
+    if one.gpus_per_replica > gpus:
+        raise InputError(
+            f"the command needs {one.gpus_per_replica} GPUs, the budget is {gpus}",
+            hint=f"set hardware.gpus to {one.gpus_per_replica} or more",
+        )
+    return replace(one, replicas=gpus // one.gpus_per_replica)

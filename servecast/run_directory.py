@@ -1,0 +1,104 @@
+"""The folder of one run: what was asked, what was tried, and the files that start the best."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from servecast import __version__
+from servecast.answer import why
+from servecast.scenario import Scenario
+from servecast.search.emit import emit
+from servecast.search.evaluator import Answer
+from servecast.search.recommend import Recommendation
+from servecast.simulator.slo import Slo
+from servecast.tables import deployment_json
+from servecast.writing import write_csv, write_records
+
+DEPLOYMENTS = 3
+"""How many of the ranked deployments get files."""
+
+
+def write_run(folder: Path, scenario: Scenario, answer: Recommendation) -> Path:
+    """Write the run's folder in one piece, in place of an earlier one of that name; its path.
+
+    Without a deployment that meets the SLOs there is no `deploy/`: nothing that misses them is
+    handed out ready to start.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        made = Path(scratch) / "run"
+        made.mkdir()
+        config = scenario.dump()
+        (made / "config.yaml").write_text(config, encoding="utf-8")
+        _write_manifest(made / "manifest.json", scenario, config, answer)
+        _write_trials(made / "trials.csv", answer)
+        if answer.shown.result is not None:
+            write_records(made / "requests.csv.gz", answer.shown.result)
+        for rank, best in enumerate(answer.ranked[:DEPLOYMENTS], start=1):
+            _write_deployment(made / "deploy" / str(rank), rank, best, answer)
+        if folder.exists():
+            shutil.rmtree(folder)
+        made.rename(folder)
+    return folder
+
+
+def _write_manifest(path: Path, scenario: Scenario, config: str, answer: Recommendation) -> None:
+    workload = answer.question.workload
+    digest = hashlib.sha256()
+    for column in (workload.arrival_ns, workload.prompt_tokens, workload.output_tokens):
+        digest.update(column.tobytes())
+    manifest = {
+        "servecast": __version__,
+        "seed": scenario.seed,
+        "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+        "workload_sha256": digest.hexdigest(),
+        "requests": len(workload),
+        "attribution": workload.attribution,
+        "cost_source": "roofline",
+    }
+    path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_trials(path: Path, answer: Recommendation) -> None:
+    import pandas
+
+    rows = [_trial(trial, answer) for trial in answer.answers]
+    write_csv(pandas.DataFrame(rows), path, compressed=False)
+
+
+def _trial(trial: Answer, answer: Recommendation) -> dict[str, object]:
+    objectives = zip(answer.question.objectives, trial.values, strict=True)
+    slos = zip(answer.question.slos, trial.violations, strict=True)
+    return {
+        **deployment_json(trial.deployment),
+        "rung": trial.rung,
+        "feasible": trial.is_feasible,
+        **{str(objective): value for objective, value in objectives},
+        **{f"missed by: {slo}": share for slo, share in slos},
+        "reason": trial.reason,
+    }
+
+
+def _write_deployment(folder: Path, rank: int, best: Answer, answer: Recommendation) -> None:
+    emit(
+        best.deployment,
+        best.candidate.memory.num_gpu_blocks,
+        answer.question.workload,
+        folder,
+        why="\n".join(f"- {line}" for line in why(best, rank, answer)),
+        slo_ms=_request_limits(answer.question.slos),
+    )
+
+
+def _request_limits(slos: Sequence[Slo]) -> dict[str, float]:
+    """Per-request limits in ms, as a benchmark's goodput option takes them; the tightest of each."""
+    limits: dict[str, float] = {}
+    for slo in slos:
+        if slo.limits_requests:
+            limits[slo.metric] = min(slo.threshold * 1e3, limits.get(slo.metric, float("inf")))
+    return limits

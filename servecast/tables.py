@@ -1,0 +1,165 @@
+"""How results are shown: one run's figures, SLOs with their bands, deployments in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from servecast.output import Output
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.units import format_rate, format_seconds, format_share
+from servecast.search.band import Reached
+from servecast.simulator.result import Result
+from servecast.simulator.slo import Slo
+
+LATENCY_WORDS = {
+    "ttft": "time to first token",
+    "tpot": "time per output token",
+    "itl": "inter-token latency",
+    "e2e": "end to end",
+}
+
+
+def deployment_line(deployment: Deployment) -> str:
+    """What is deployed, in the engine's own words."""
+    d = deployment
+    replicas = "1 replica" if d.replicas == 1 else f"{d.replicas} replicas"
+    parts = [
+        f"{replicas} of {d.gpus_per_replica} × {d.accelerator.name}",
+        f"tensor_parallel_size {d.tensor_parallel_size}",
+        f"max_num_seqs {d.max_num_seqs}",
+        f"max_num_batched_tokens {d.max_num_batched_tokens}",
+        f"{d.weights_dtype} weights, {d.kv_cache_dtype} KV",
+    ]
+    if d.enable_expert_parallel:
+        parts.insert(2, "expert parallel")
+    if d.replicas > 1:
+        parts.append(d.routing.replace("_", " "))
+    return " · ".join(parts)
+
+
+def quantity(slo: Slo, value: float) -> str:
+    """A value in the unit of what `slo` bounds."""
+    if value != value:
+        return "–"
+    if slo.is_latency:
+        return format_seconds(value)
+    if slo.metric == "attainment":
+        return format_share(value)
+    return format_rate(value, "tok" if slo.metric == "throughput" else "")
+
+
+def show_reached(out: Output, bands: Sequence[Reached], error: float) -> None:
+    """Each SLO: what is reached, the band of the model's error, the sampling error, met or not."""
+    if not bands:
+        return
+    rows = [
+        (
+            str(band.slo),
+            quantity(band.slo, band.value),
+            f"{quantity(band.slo, band.low)} … {quantity(band.slo, band.high)}",
+            "–" if band.sampling != band.sampling else f"± {quantity(band.slo, band.sampling)}",
+            verdict(band),
+        )
+        for band in bands
+    ]
+    out.line()
+    out.table(("SLO", "reached", f"if steps are ±{error:.0%}", "sampling 95 %", ""), rows)
+
+
+def verdict(band: Reached) -> str:
+    """Met, met at the forecast but not all over its band, or missed."""
+    if not band.is_met:
+        return "[red]missed[/]"
+    return "[green]met[/]" if band.is_safe else "[yellow]met, not over the whole band[/]"
+
+
+def show_result(out: Output, result: Result) -> None:
+    """One run: the deployment, latencies, rates, and what was out of the ordinary."""
+    out.line(deployment_line(result.deployment))
+    out.line(f"{result.arrived:,} requests of {result.workload} in {format_seconds(result.duration_s)}\n")
+    columns = ("latency", "mean", "p50", "p90", "p95", "p99", "max")
+    rows = [
+        (f"{name} ({words})", *(_seconds(v) for v in asdict(getattr(result, name)).values()))
+        for name, words in LATENCY_WORDS.items()
+    ]
+    out.table(columns, rows)
+    out.line(
+        f"\n{format_rate(result.throughput, 'tok')} output, {format_rate(result.request_rate)} "
+        f"requests, KV blocks {result.peak_blocks:,} of {result.num_blocks:,} at most"
+    )
+    for line in remarks(result):
+        out.line(line)
+
+
+def remarks(result: Result) -> list[str]:
+    """What a reader must know of a run besides its figures."""
+    lines: list[str] = []
+    if result.is_overloaded:
+        lines.append("[red]overload[/]: requests arrive faster than they are served, the queue grows")
+    if len(result.rejected):
+        lines.append(f"{len(result.rejected):,} prompts exceed max_model_len and were rejected")
+    if result.truncated:
+        lines.append(f"{result.truncated:,} outputs were cut by max_tokens or max_model_len")
+    if result.preemptions:
+        lines.append(f"{result.preemptions:,} preemptions: the KV cache ran out of blocks")
+    return lines
+
+
+def result_json(result: Result, bands: Sequence[Reached]) -> Mapping[str, object]:
+    """One run as JSON values; times in seconds."""
+    return {
+        "deployment": deployment_json(result.deployment),
+        "workload": result.workload,
+        "requests": result.arrived,
+        "rejected": len(result.rejected),
+        "truncated": result.truncated,
+        "preemptions": result.preemptions,
+        "overloaded": result.is_overloaded,
+        "duration_s": result.duration_s,
+        "output_tokens_per_s": result.throughput,
+        "requests_per_s": result.request_rate,
+        "kv_blocks": result.num_blocks,
+        "kv_blocks_peak": result.peak_blocks,
+        "latency_s": {name: asdict(getattr(result, name)) for name in LATENCY_WORDS},
+        "slo": reached_json(bands),
+    }
+
+
+def reached_json(bands: Sequence[Reached]) -> list[dict[str, object]]:
+    """The SLOs as JSON values, in the unit of their threshold (seconds, share, per second)."""
+    return [
+        {
+            "slo": str(band.slo),
+            "value": band.value,
+            "low": band.low,
+            "high": band.high,
+            "sampling_half_width": band.sampling,
+            "met": band.is_met,
+            "met_over_band": band.is_safe,
+        }
+        for band in bands
+    ]
+
+
+def deployment_json(deployment: Deployment) -> dict[str, object]:
+    """A deployment by the engine's option names."""
+    d = deployment
+    names = (
+        "engine", "engine_version", "replicas", "tensor_parallel_size", "pipeline_parallel_size",
+        "data_parallel_size", "enable_expert_parallel", "max_model_len", "max_num_seqs",
+        "max_num_batched_tokens", "block_size", "gpu_memory_utilization",
+        "num_gpu_blocks_override", "routing", "gpus", "usd_per_gpu_hour",
+    )  # fmt: skip
+    return {
+        "model": d.model.name,
+        "gpu": d.accelerator.name,
+        "weights_dtype": str(d.weights_dtype),
+        "kv_cache_dtype": str(d.kv_cache_dtype),
+        **{name: getattr(d, name) for name in names},
+    }
+
+
+def _seconds(value: object) -> str:
+    seconds = float(str(value))
+    return "–" if seconds != seconds else format_seconds(seconds)

@@ -1,0 +1,74 @@
+"""Files appear whole or not at all: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from servecast.errors import ServecastError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from servecast.simulator.result import Result
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    except OSError as error:
+        raise ServecastError(
+            f"{path} cannot be written: {error.strerror}", hint="name a folder that you may write to"
+        ) from error
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        scratch.chmod(0o644)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one piece."""
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_records(path: Path, result: Result) -> None:
+    """One row a request, as CSV (compressed where the name ends in .gz); times in seconds."""
+    import pandas
+
+    records = result.records
+    frame = pandas.DataFrame(
+        {
+            "index": records.index,
+            "replica": records.replica,
+            "arrival_s": records.arrival_ns / 1e9,
+            "scheduled_s": records.scheduled_ns / 1e9,
+            "first_token_s": records.first_token_ns / 1e9,
+            "finish_s": records.finish_ns / 1e9,
+            "prompt_tokens": records.prompt_tokens,
+            "output_tokens": records.output_tokens,
+            "preemptions": records.preemptions,
+            "ttft_s": records.ttft_ns / 1e9,
+            "tpot_s": records.tpot_ns / 1e9,
+            "e2e_s": records.e2e_ns / 1e9,
+        }
+    )
+    with replacing(path) as scratch:
+        write_csv(frame, scratch, compressed=path.suffix == ".gz")
+
+
+def write_csv(frame: DataFrame, path: Path, *, compressed: bool) -> None:
+    """A frame as CSV; compressed bytes do not depend on the hour."""
+    how: dict[str, object] = {"method": "gzip", "mtime": 0} if compressed else {"method": None}
+    frame.to_csv(path, index=False, float_format="%.9f", compression=how)

@@ -1,0 +1,60 @@
+"""Ways to run one engine over a list of arrivals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from servecast.primitives.step_cost import StepCost
+from servecast.simulator.engine import Engine
+from servecast.simulator.records import Records, merge
+from servecast.simulator.request import Request
+from servecast.simulator.vllm_scheduler import SchedulerLimits
+
+
+class Arrival(NamedTuple):
+    """A request to come."""
+
+    index: int
+    arrival_ns: int
+    prompt_tokens: int
+    output_tokens: int
+
+    def request(self) -> Request:
+        """A fresh request whose client declared what it will really emit."""
+        return Request(*self, max_tokens=self.output_tokens)
+
+
+def run(
+    limits: SchedulerLimits, cost: StepCost, arrivals: Iterable[Arrival], *, stepping: bool = False
+) -> Engine:
+    """An engine that has served all `arrivals`."""
+    engine = Engine(limits, cost, stepping=stepping)
+    for arrival in arrivals:
+        engine.advance(arrival.arrival_ns)
+        engine.submit(arrival.request(), arrival.arrival_ns)
+    engine.advance(None)
+    return engine
+
+
+def instants(engine: Engine, arrivals: Sequence[Arrival]) -> Iterator[tuple[int, int]]:
+    """Run `engine` from event to event, yielding each interval (start, end) without one.
+
+    While an interval is yielded the engine is as it is throughout it, its next run planned.
+    """
+    now, coming = 0, list(arrivals)[::-1]
+    while True:
+        engine.advance(now)
+        while coming and coming[-1].arrival_ns <= now:
+            engine.submit(coming.pop().request(), now)
+        events = [engine.next_ns(), coming[-1].arrival_ns if coming else None]
+        known = [event for event in events if event is not None]
+        if not known:
+            return
+        yield now, min(known)
+        now = min(known)
+
+
+def records_of(engine: Engine) -> Records:
+    """The finished requests of one engine."""
+    return merge([engine.recorder])

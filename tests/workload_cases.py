@@ -1,0 +1,46 @@
+"""Workloads and limits that hypothesis draws: cramped, bursty and small enough to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from servecast.simulator.vllm_scheduler import SchedulerLimits
+from tests.driver import Arrival
+
+BLOCK_SIZE = 16
+
+GAPS_NS = st.one_of(
+    st.just(0),
+    st.integers(1, 1000),
+    st.integers(1, 40_000_000),
+    st.integers(40_000_000, 300_000_000),
+)
+"""Simultaneous, almost so, within a step or some, and after the engine may have become idle."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One engine's limits and the requests that come to it."""
+
+    limits: SchedulerLimits
+    arrivals: tuple[Arrival, ...]
+
+
+@st.composite
+def cases(draw: st.DrawFn, max_requests: int = 32) -> Case:
+    """KV caches from the smallest that vLLM starts with, budgets down to a token a sequence."""
+    max_model_len = draw(st.sampled_from((64, 128, 256)))
+    num_blocks = max_model_len // BLOCK_SIZE + draw(st.integers(0, 16))
+    max_num_seqs = draw(st.integers(1, 12))
+    budget = max_num_seqs + draw(st.one_of(st.integers(0, 16), st.integers(17, 300)))
+    arrivals: list[Arrival] = []
+    now_ns = 0
+    for index in range(draw(st.integers(1, max_requests))):
+        now_ns += draw(GAPS_NS)
+        prompt_tokens = draw(st.integers(1, max_model_len - 1))
+        output_tokens = draw(st.integers(1, max_model_len - prompt_tokens))
+        arrivals.append(Arrival(index, now_ns, prompt_tokens, output_tokens))
+    limits = SchedulerLimits(max_num_seqs, budget, max_model_len, num_blocks, BLOCK_SIZE)
+    return Case(limits, tuple(arrivals))
