@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from servecast.errors import nearest
 from servecast.faults import Fault, Place, shown
 from servecast.plain import mapping, sequence
-from servecast.refusals import ENGINES, NEUTRAL, feature_of
+from servecast.refusals import ENGINES, NEUTRAL, refusal
 
 Forms = Mapping[str, type[BaseModel]]
 """The model of each section, by its path in an error (`workload.<trace>`), `""` for the whole."""
@@ -36,17 +36,15 @@ def _fault(details: ErrorDetails, values: Mapping[str, object], forms: Forms) ->
 
 def _unknown_field(loc: Place, path: Place, forms: Forms) -> Fault:
     key = str(path[-1])
-    feature = feature_of(key)
-    if feature:
-        return Fault(path, f"{feature} is not modelled yet", "leave it out")
-    home = ".".join(str(part) for part in loc[:-1])
-    near = nearest(key, forms[home].model_fields if home in forms else ())
-    if near:
-        return Fault(path, "unknown field", f"did you mean `{near}`?")
     for section, form in forms.items():
         if section and key in form.model_fields:
             return Fault(path, "unknown field here", f"it belongs under `{_plain(section)}`")
-    return Fault(path, "unknown field")
+    home = ".".join(str(part) for part in loc[:-1])
+    near = nearest(key, forms[home].model_fields if home in forms else ())
+    refused = refusal(key)
+    if refused and near != key.replace("-", "_"):
+        return Fault(path, *refused)
+    return Fault(path, "unknown field", f"did you mean `{near}`?" if near else None)
 
 
 def _plain(section: str) -> str:

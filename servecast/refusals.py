@@ -52,6 +52,14 @@ CHECKPOINT_METHODS = (
 """vLLM's names of quantisation methods that load a checkpoint made for them."""
 
 
-def feature_of(key: str) -> str | None:
-    """The feature that an unmodelled option belongs to, or None for an option nobody knows."""
-    return _BY_KEY.get(key)
+def refusal(key: str) -> tuple[str, str] | None:
+    """Why a field is refused and the way out, where it is an engine's option; else None."""
+    # Imported late: only a field that is at fault needs the list of all options.
+    from servecast.search.vllm_options import VLLM_OPTIONS
+
+    feature, option = _BY_KEY.get(key), VLLM_OPTIONS.get(f"--{key.replace('_', '-')}")
+    if feature is None and option is not None and option.harmless:
+        return "changes nothing that is simulated", "leave it out, and add it when you start vLLM"
+    if feature is None and option is None:
+        return None
+    return f"{feature or f'the vLLM option `{key}`'} is not modelled yet", "leave it out"

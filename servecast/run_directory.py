@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from servecast import __version__
@@ -15,7 +14,6 @@ from servecast.scenario import Scenario
 from servecast.search.emit import emit
 from servecast.search.evaluator import Answer
 from servecast.search.recommend import Recommendation
-from servecast.simulator.slo import Slo
 from servecast.tables import deployment_json
 from servecast.writing import write_csv, write_records
 
@@ -91,14 +89,6 @@ def _write_deployment(folder: Path, rank: int, best: Answer, answer: Recommendat
         answer.question.workload,
         folder,
         why="\n".join(f"- {line}" for line in why(best, rank, answer)),
-        slo_ms=_request_limits(answer.question.slos),
+        slos=answer.question.slos,
     )
 
-
-def _request_limits(slos: Sequence[Slo]) -> dict[str, float]:
-    """Per-request limits in ms, as a benchmark's goodput option takes them; the tightest of each."""
-    limits: dict[str, float] = {}
-    for slo in slos:
-        if slo.limits_requests:
-            limits[slo.metric] = min(slo.threshold * 1e3, limits.get(slo.metric, float("inf")))
-    return limits

@@ -34,8 +34,8 @@ ACCELERATOR_OF = {  # names of the published table that the catalogue's rule doe
     "CPU-i9-13900K": "cpu_i9_13900k",
 }
 LEFT_OUT = {  # models of the published table that layers of the catalogue cannot state
-    "deepseek-ai/DeepSeek-V4-Flash": "keys and values compressed 4 and 128 times, hyper-connections",
-    "deepseek-ai/DeepSeek-V4-Pro": "keys and values compressed 4 and 128 times, hyper-connections",
+    "deepseek-ai/DeepSeek-V4-Flash": "keys and values compressed 4 and 128 times",
+    "deepseek-ai/DeepSeek-V4-Pro": "keys and values compressed 4 and 128 times",
     "MiniMaxAI/MiniMax-M3": "grouped attention over the blocks of keys that an indexer picks",
 }
 
