@@ -27,10 +27,11 @@ def accelerator(name: str) -> Accelerator:
 
     Raises InputError for a name that the catalogue does not have.
     """
-    found = _folded_accelerators().get(_folded(name))
+    names = _folded_accelerators()
+    found = names.get(_folded(name))
     if found is None:
         known = [device.name for device in accelerators()]
-        raise unknown("GPU", name, known, command="`servecast gpus` lists them")
+        raise unknown("GPU", name, known, command="`servecast gpus` lists them", aliases=names)
     return found
 
 
@@ -39,11 +40,12 @@ def model(name: str) -> ModelSpec:
 
     Raises InputError for a name that is neither, and for a file that cannot be read as a model.
     """
-    found = _folded_models().get(_folded(name))
+    names = _folded_models()
+    found = names.get(_folded(name))
     if found is not None:
         return found
     path = Path(name).expanduser()
-    if path.exists():
+    if name and path.exists():
         # Imported late: pydantic would take most of the time that a look-up by name needs.
         from servecast.primitives.hf_config import read_config
 
@@ -55,7 +57,7 @@ def model(name: str) -> ModelSpec:
         )
     known = [spec.name for spec in models()]
     command = "`servecast models` lists them; for any other give the path of its config.json"
-    raise unknown("model", name, known, command=command)
+    raise unknown("model", name, known, command=command, aliases=names)
 
 
 def _folded(name: str) -> str:

@@ -7,7 +7,7 @@ decode group's attention, and each prefill chunk's attention.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import (
     Attention,
     DenseFfn,
-    Ffn,
     LatentAttention,
+    LayerGroup,
     LinearAttention,
     Mixer,
     MoeFfn,
@@ -33,118 +33,104 @@ from servecast.primitives.operations import (
     PrefillAttention,
     Quantity,
 )
+from servecast.primitives.sharding import Sharding, cdiv
+from servecast.primitives.weight_memory import mixer_dtype, wide_dtype
+from servecast.primitives.weights import KEPT_WIDE, Matrix, ffn_matrices, mixer_matrices
 
 Counted = Iterator[tuple[int, Operation]]
 """Operations with how often the step runs each."""
 
-
-def _share(width: int, ranks: int) -> int:
-    return max(1, -(-width // ranks))
+STATE_BYTES = 4.0
+"""Recurrent state is kept in fp32."""
 
 
 def token_operations(deployment: Deployment, tokens: Quantity) -> Counted:
     """What `tokens` tokens pass in all layers, attention scores aside."""
-    model, tp = deployment.model, deployment.tensor_parallel_size
+    model, sharding = deployment.model, Sharding.of(deployment)
     row = tokens * model.hidden * ACTIVATION_BYTES
     yield 1, Elementwise(2 * row)  # embedding
     for group in model.layers:
-        for part in (group.mixer, group.ffn):
-            if part is None:
-                continue
+        parts: list[Iterator[Operation]] = []
+        if group.mixer is not None:
+            local = sharding.local_mixer(group.mixer)
+            parts.append(_mixer_operations(deployment, group, local, tokens))
+        if group.ffn is not None:
+            parts.append(_ffn_operations(deployment, sharding, group, tokens))
+        for part in parts:
             yield group.count, Elementwise(4 * row)  # residual add and norm
-            inner = (
-                _ffn_operations(deployment, part, tokens)
-                if isinstance(part, DenseFfn | MoeFfn)
-                else _mixer_operations(deployment, part, tokens)
-            )
-            for operation in inner:
+            for operation in part:
                 yield group.count, operation
-            if tp > 1:
-                yield group.count, AllReduce(row, tp)
+            if sharding.tensor_parallel_size > 1:
+                yield group.count, AllReduce(row, sharding.tensor_parallel_size)
+
+
+def _products(
+    matrices: Iterable[Matrix], tokens: Quantity, narrow: Dtype, wide: Dtype
+) -> Iterator[Operation]:
+    """One product for each run of fused matrices."""
+    runs: list[tuple[int, int, Dtype]] = []
+    for matrix in matrices:
+        if matrix.fused:
+            n, k, dtype = runs[-1]
+            runs[-1] = (n + matrix.n, k, dtype)
+        else:
+            runs.append((matrix.n, matrix.k, wide if matrix.name in KEPT_WIDE else narrow))
+    for n, k, dtype in runs:
+        yield Gemm(tokens, n, k, dtype)
 
 
 def _mixer_operations(
-    deployment: Deployment, mixer: Mixer, tokens: Quantity
+    deployment: Deployment, group: LayerGroup, local: Mixer, tokens: Quantity
 ) -> Iterator[Operation]:
-    hidden, tp, dtype = (
-        deployment.model.hidden,
-        deployment.tensor_parallel_size,
-        deployment.weights_dtype,
-    )
-    match mixer:
-        case Attention():
-            heads, kv_heads = _share(mixer.heads, tp), _share(mixer.kv_heads, tp)
-            qk = (heads + kv_heads) * mixer.head_dim
-            yield Gemm(tokens, qk + kv_heads * mixer.value_dim, hidden, dtype)
-            yield Elementwise(tokens * 2 * qk * ACTIVATION_BYTES)  # rotary embedding, cache write
-            yield Gemm(tokens, hidden, heads * mixer.value_dim, dtype)
-        case LatentAttention():
-            yield from _latent_operations(deployment, mixer, tokens)
-        case LinearAttention():
-            width = _share(mixer.projection_params, hidden * tp)
-            yield Gemm(tokens, width, hidden, dtype)
-            yield Elementwise(tokens * 2 * width * ACTIVATION_BYTES)
-
-
-def _latent_operations(
-    deployment: Deployment, mixer: LatentAttention, tokens: Quantity
-) -> Iterator[Operation]:
-    hidden, tp, dtype = (
-        deployment.model.hidden,
-        deployment.tensor_parallel_size,
-        deployment.weights_dtype,
-    )
-    heads = _share(mixer.heads, tp)
-    query = heads * (mixer.qk_nope_head_dim + mixer.qk_rope_head_dim)
-    if mixer.q_lora_rank is None:
-        yield Gemm(tokens, query + mixer.latent_dim, hidden, dtype)
-    else:
-        yield Gemm(tokens, mixer.q_lora_rank + mixer.latent_dim, hidden, dtype)
-        yield Gemm(tokens, query, mixer.q_lora_rank, dtype)
-    expand = heads * (mixer.qk_nope_head_dim + mixer.v_head_dim)
-    yield Gemm(tokens, expand, mixer.kv_lora_rank, dtype)
-    if mixer.index_topk is not None:
-        yield Gemm(tokens, mixer.index_heads * mixer.index_head_dim, hidden, dtype)
-    yield Elementwise(tokens * 2 * (query + mixer.latent_dim) * ACTIVATION_BYTES)
-    yield Gemm(tokens, hidden, heads * mixer.v_head_dim, dtype)
-
-
-def _ffn_operations(deployment: Deployment, ffn: Ffn, tokens: Quantity) -> Iterator[Operation]:
-    hidden, tp = deployment.model.hidden, deployment.tensor_parallel_size
-    if isinstance(ffn, DenseFfn):
-        yield from _dense_operations(deployment, ffn.width, ffn.gated, tokens)
+    hidden, weights = deployment.model.hidden, deployment.weights_dtype
+    narrow, wide = mixer_dtype(group, weights), wide_dtype(weights)
+    matrices = mixer_matrices(local, hidden)
+    if isinstance(local, LinearAttention):
+        width = cdiv(local.projection_params, hidden)
+        yield Gemm(tokens, width, hidden, narrow)
+        yield Elementwise(tokens * 2 * width * ACTIVATION_BYTES)  # convolution and gates
         return
-    yield Gemm(tokens, ffn.experts, hidden, Dtype.BF16)  # router, replicated
-    parallel = deployment.enable_expert_parallel
-    yield MoeExperts(
-        tokens=tokens,
-        experts=ffn.experts,
-        local_experts=_share(ffn.experts, tp) if parallel else ffn.experts,
-        experts_per_token=ffn.experts_per_token,
-        hidden=hidden,
-        width=ffn.width if parallel else _share(ffn.width, tp),
-        matrices=3 if ffn.gated else 2,
-        dtype=deployment.weights_dtype,
-    )
-    if ffn.shared_width:
-        yield from _dense_operations(deployment, ffn.shared_width, ffn.gated, tokens)
+    yield from _products(matrices, tokens, narrow, wide)
+    rotated = sum(matrix.n for matrix in matrices if matrix.name in _ROTATED)
+    yield Elementwise(tokens * 2 * rotated * ACTIVATION_BYTES)  # rotary embedding, cache write
 
 
-def _dense_operations(
-    deployment: Deployment, width: int, gated: bool, tokens: Quantity
+_ROTATED = frozenset({"q", "k", "q_up", "kv_down"})
+
+
+def _ffn_operations(
+    deployment: Deployment, sharding: Sharding, group: LayerGroup, tokens: Quantity
 ) -> Iterator[Operation]:
-    hidden, dtype = deployment.model.hidden, deployment.weights_dtype
-    local = _share(width, deployment.tensor_parallel_size)
-    up = 2 * local if gated else local
-    yield Gemm(tokens, up, hidden, dtype)
-    yield Elementwise(tokens * (up + local) * ACTIVATION_BYTES)
-    yield Gemm(tokens, hidden, local, dtype)
+    ffn, hidden, narrow = group.ffn, deployment.model.hidden, deployment.weights_dtype
+    if ffn is None:
+        return
+    local = sharding.local_ffn(ffn)
+    plain = [m for m in ffn_matrices(local, hidden) if not m.name.startswith("expert_")]
+    if isinstance(ffn, MoeFfn) and isinstance(local, MoeFfn):
+        router = next(m for m in ffn_matrices(ffn, hidden) if m.name == "router")
+        plain = [router, *(m for m in plain if m.name != "router")]  # copied to every rank
+        yield MoeExperts(
+            tokens=tokens,
+            experts=ffn.experts,
+            local_experts=local.experts,
+            experts_per_token=ffn.experts_per_token,
+            hidden=ffn.latent_width or hidden,
+            width=local.width,
+            matrices=3 if ffn.gated else 2,
+            dtype=narrow,
+        )
+        width = local.shared_width
+    else:
+        width = local.width if isinstance(local, DenseFfn) else 0
+    yield from _products(plain, tokens, narrow, wide_dtype(narrow))
+    if width:
+        yield Elementwise(tokens * (3 if ffn.gated else 2) * width * ACTIVATION_BYTES)
 
 
 def head_operations(deployment: Deployment, sequences: Quantity) -> Counted:
     """The language-model head and the sampler, for every sequence that samples a token."""
     model, tp = deployment.model, deployment.tensor_parallel_size
-    yield 1, Gemm(sequences, _share(model.vocab, tp), model.hidden, Dtype.BF16)
+    yield 1, Gemm(sequences, cdiv(model.vocab, tp), model.hidden, Dtype.BF16)
     if tp > 1:
         yield 1, AllReduce(sequences * model.vocab * ACTIVATION_BYTES / 2, tp)  # gather of logits
     yield 1, Elementwise(sequences * model.vocab * 3 * 4)  # fp32 logits: cast, penalties, sample
@@ -158,39 +144,41 @@ def decode_operations(
     `fill` is the share of a sliding window's clipped mean that is really cached, below one where
     some contexts of the group are shorter than the window and others longer (Jensen's gap).
     """
-    tp, kv_dtype = deployment.tensor_parallel_size, deployment.kv_cache_dtype
+    sharding, kv_dtype = Sharding.of(deployment), deployment.kv_cache_dtype
     for group in deployment.model.layers:
-        match group.mixer:
+        if group.mixer is None:
+            continue
+        match sharding.local_mixer(group.mixer):
             case Attention() as a:
                 context = context_tokens + 1.0
                 if a.window is not None:
                     context = np.minimum(context, float(a.window)) * fill
-                yield group.count, DecodeAttention(
-                    sequences, context, _share(a.heads, tp), _share(a.kv_heads, tp),
-                    a.head_dim, a.value_dim, kv_dtype,
-                )  # fmt: skip
+                yield (
+                    group.count,
+                    DecodeAttention(
+                        sequences, context, a.heads, a.kv_heads, a.head_dim, a.value_dim, kv_dtype
+                    ),
+                )
             case LatentAttention() as a:
-                for operation in _latent_decode(a, sequences, context_tokens + 1.0, tp, kv_dtype):
+                for operation in _latent_decode(a, sequences, context_tokens + 1.0, kv_dtype):
                     yield group.count, operation
             case LinearAttention() as a:
-                state = _share(a.state_elements, tp) * 4.0
-                yield group.count, Elementwise(2 * sequences * state + 0.0 * context_tokens)
-            case None:
-                pass
+                moved = 2 * sequences * a.state_elements * STATE_BYTES
+                yield group.count, Elementwise(moved + 0.0 * context_tokens)
 
 
 def _latent_decode(
-    mixer: LatentAttention, sequences: int, context: Quantity, tp: int, kv_dtype: Dtype
+    mixer: LatentAttention, sequences: int, context: Quantity, kv_dtype: Dtype
 ) -> Iterator[Operation]:
-    heads = _share(mixer.heads, tp)
     attended = context
     if mixer.index_topk is not None:
         attended = np.minimum(context, float(mixer.index_topk))
+    if mixer.index_heads:
         yield DecodeAttention(
             sequences, context, mixer.index_heads, 1, mixer.index_head_dim, 0, Dtype.FP8, True
         )
     yield DecodeAttention(
-        sequences, attended, heads, 1, mixer.latent_dim, mixer.kv_lora_rank, kv_dtype, True
+        sequences, attended, mixer.heads, 1, mixer.latent_dim, mixer.kv_lora_rank, kv_dtype, True
     )
 
 
@@ -198,24 +186,32 @@ def prefill_operations(
     deployment: Deployment, new_tokens: Quantity, past_tokens: Quantity
 ) -> Counted:
     """Attention of one prefill chunk over itself and the tokens cached before it."""
-    tp, kv_dtype = deployment.tensor_parallel_size, deployment.kv_cache_dtype
+    sharding, kv_dtype = Sharding.of(deployment), deployment.kv_cache_dtype
     for group in deployment.model.layers:
-        match group.mixer:
+        if group.mixer is None:
+            continue
+        match sharding.local_mixer(group.mixer):
             case Attention() as a:
                 yield group.count, PrefillAttention(
-                    new_tokens, past_tokens, _share(a.heads, tp), _share(a.kv_heads, tp),
-                    a.head_dim, a.value_dim, kv_dtype, a.window,
+                    new_tokens, past_tokens, a.heads, a.kv_heads, a.head_dim, a.value_dim,
+                    kv_dtype, a.window,
                 )  # fmt: skip
             case LatentAttention() as a:
-                heads = _share(a.heads, tp)
-                expand = heads * (a.qk_nope_head_dim + a.v_head_dim)
-                yield group.count, Gemm(past_tokens, expand, a.kv_lora_rank, Dtype.BF16)
-                yield group.count, PrefillAttention(
-                    new_tokens, past_tokens, heads, heads,
-                    a.qk_nope_head_dim + a.qk_rope_head_dim, a.v_head_dim, Dtype.BF16, a.index_topk,
-                )  # fmt: skip
+                for operation in _latent_prefill(a, new_tokens, past_tokens):
+                    yield group.count, operation
             case LinearAttention() as a:
-                state = _share(a.state_elements, tp) * 4.0
-                yield group.count, Elementwise(2 * state + 0.0 * new_tokens)
-            case None:
-                pass
+                moved = 2 * a.state_elements * STATE_BYTES
+                yield group.count, Elementwise(moved + 0.0 * new_tokens)
+
+
+def _latent_prefill(
+    mixer: LatentAttention, new_tokens: Quantity, past_tokens: Quantity
+) -> Iterator[Operation]:
+    """Earlier latents are expanded to keys and values again, then attended as plain heads."""
+    expanded = mixer.heads * (mixer.qk_nope_head_dim + mixer.v_head_dim)
+    yield Gemm(past_tokens, expanded, mixer.kv_lora_rank, Dtype.BF16)
+    query = mixer.qk_nope_head_dim + mixer.qk_rope_head_dim
+    yield PrefillAttention(
+        new_tokens, past_tokens, mixer.heads, mixer.heads, query, mixer.v_head_dim, Dtype.BF16,
+        mixer.index_topk,
+    )  # fmt: skip

@@ -15,7 +15,7 @@ Routing = Literal["round_robin", "central_queue"]
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Everything a rung needs to know of what is deployed; field names are the engine's own options."""
+    """What is deployed, as far as a rung needs to know; fields are named as the engine's options."""
 
     model: ModelSpec
     accelerator: Accelerator

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Dtype(StrEnum):
-    """A number format by the name engines use; `bytes` counts block scales where a format has them."""
+    """A number format, by the name engines use; `bytes` counts block scales where it has them."""
 
     FP32 = "fp32"
     BF16 = "bf16"

@@ -28,7 +28,7 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class LatentAttention:
-    """Multi-head latent attention (MLA): one latent of `kv_lora_rank + qk_rope_head_dim` per token."""
+    """Multi-head latent attention (MLA): one cached latent per token, shared by all heads."""
 
     heads: int
     q_lora_rank: int | None
@@ -53,7 +53,7 @@ class LatentAttention:
 
 @dataclass(frozen=True, slots=True)
 class LinearAttention:
-    """A recurrent mixer (Mamba, gated delta net): constant state per sequence, no per-token cache."""
+    """A recurrent mixer (Mamba, gated delta net): a constant state instead of a cache."""
 
     projection_params: int
     """Weights of its projections and convolution."""

@@ -6,12 +6,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from servecast.primitives.dtype import Dtype
-from servecast.primitives.model import DenseFfn, Ffn, LatentAttention, Mixer, ModelSpec
+from servecast.primitives.model import (
+    DenseFfn,
+    Ffn,
+    LatentAttention,
+    LayerGroup,
+    Mixer,
+    ModelSpec,
+    MoeFfn,
+)
 from servecast.primitives.sharding import VOCAB_PADDING, Sharding, cdiv
-from servecast.primitives.weights import Matrix, ffn_matrices, mixer_matrices
-
-KEPT_WIDE = frozenset({"router", "index_k", "index_weights"})
-"""Matrices that no checkpoint quantizes, besides the embedding, the head and the norms."""
+from servecast.primitives.weights import KEPT_WIDE, Matrix, ffn_matrices, mixer_matrices
 
 _PLAIN = frozenset({Dtype.FP32, Dtype.BF16, Dtype.FP16})
 _FOUR_BIT = frozenset({Dtype.INT4, Dtype.MXFP4, Dtype.NVFP4})
@@ -26,19 +31,29 @@ def weight_bytes(model: ModelSpec, sharding: Sharding, weights_dtype: Dtype) -> 
     checkpoints of DeepSeek). Norms and biases, below 0.1 %, are not counted. With pipeline
     parallelism a stage has the embedding or the head, not both.
     """
-    wide = weights_dtype if weights_dtype in _PLAIN else Dtype.BF16
+    wide = wide_dtype(weights_dtype)
     total = _vocabulary_params(model, sharding) * wide.bytes
     for group in sharding.stage(model):
         layer = 0.0
         if group.mixer is not None:
-            has_experts = group.ffn is not None and not isinstance(group.ffn, DenseFfn)
-            keeps_wide = has_experts and weights_dtype in _FOUR_BIT
-            narrow = wide if keeps_wide else weights_dtype
+            narrow = mixer_dtype(group, weights_dtype)
             layer += _mixer_bytes(sharding.local_mixer(group.mixer), model.hidden, narrow, wide)
         if group.ffn is not None:
             layer += _ffn_bytes(group.ffn, sharding, model.hidden, weights_dtype, wide)
         total += group.count * layer
     return round(total)
+
+
+def wide_dtype(weights_dtype: Dtype) -> Dtype:
+    """The format of what is never quantized."""
+    return weights_dtype if weights_dtype in _PLAIN else Dtype.BF16
+
+
+def mixer_dtype(group: LayerGroup, weights_dtype: Dtype) -> Dtype:
+    """The format of a layer's mixer: wide beside experts in a 4-bit format."""
+    if isinstance(group.ffn, MoeFfn) and weights_dtype in _FOUR_BIT:
+        return Dtype.BF16
+    return weights_dtype
 
 
 def _vocabulary_params(model: ModelSpec, sharding: Sharding) -> int:

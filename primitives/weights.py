@@ -29,6 +29,8 @@ class Matrix:
     n: int
     copies: int = 1
     active: int = 1
+    fused: bool = False
+    """Computed in one product with the matrix before it: same inputs, outputs side by side."""
 
     @property
     def params(self) -> int:
@@ -41,6 +43,10 @@ class Matrix:
         return self.k * self.n * self.active
 
 
+KEPT_WIDE = frozenset({"router", "index_k", "index_weights"})
+"""Matrices that no checkpoint quantizes, besides the embedding, the head and the norms."""
+
+
 def mixer_matrices(mixer: Mixer, hidden: int) -> tuple[Matrix, ...]:
     """The matrices of a mixer; a recurrent one is stated as one row, its shapes are not kept."""
     match mixer:
@@ -48,8 +54,8 @@ def mixer_matrices(mixer: Mixer, hidden: int) -> tuple[Matrix, ...]:
             query = mixer.heads * mixer.head_dim * (2 if mixer.output_gate else 1)
             return (
                 Matrix("q", hidden, query),
-                Matrix("k", hidden, mixer.kv_heads * mixer.head_dim),
-                Matrix("v", hidden, mixer.kv_heads * mixer.value_dim),
+                Matrix("k", hidden, mixer.kv_heads * mixer.head_dim, fused=True),
+                Matrix("v", hidden, mixer.kv_heads * mixer.value_dim, fused=True),
                 Matrix("o", mixer.heads * mixer.value_dim, hidden),
             )
         case LatentAttention():
@@ -61,24 +67,22 @@ def mixer_matrices(mixer: Mixer, hidden: int) -> tuple[Matrix, ...]:
 def _latent_matrices(mixer: LatentAttention, hidden: int) -> tuple[Matrix, ...]:
     query = mixer.heads * (mixer.qk_nope_head_dim + mixer.qk_rope_head_dim)
     rank = mixer.q_lora_rank
-    queries = (
-        (Matrix("q", hidden, query),)
-        if rank is None
-        else (Matrix("q_down", hidden, rank), Matrix("q_up", rank, query))
-    )
+    first = Matrix("q", hidden, query) if rank is None else Matrix("q_down", hidden, rank)
+    second = () if rank is None else (Matrix("q_up", rank, query),)
     expanded = mixer.heads * (mixer.qk_nope_head_dim + mixer.v_head_dim)
     indexer = (
         (
             Matrix("index_q", rank or hidden, mixer.index_heads * mixer.index_head_dim),
             Matrix("index_k", hidden, mixer.index_head_dim),
-            Matrix("index_weights", hidden, mixer.index_heads),
+            Matrix("index_weights", hidden, mixer.index_heads, fused=True),
         )
         if mixer.index_heads
         else ()
     )
     return (
-        *queries,
-        Matrix("kv_down", hidden, mixer.latent_dim),
+        first,
+        Matrix("kv_down", hidden, mixer.latent_dim, fused=True),
+        *second,
         Matrix("kv_up", mixer.kv_lora_rank, expanded),
         Matrix("o", mixer.heads * mixer.v_head_dim, hidden),
         *indexer,
@@ -103,9 +107,9 @@ def ffn_matrices(ffn: Ffn, hidden: int) -> tuple[Matrix, ...]:
 def _mlp(
     prefix: str, hidden: int, width: int, gated: bool, copies: int = 1, active: int = 1
 ) -> tuple[Matrix, ...]:
-    names = ("gate", "up") if gated else ("up",)
-    inward = tuple(Matrix(prefix + name, hidden, width, copies, active) for name in names)
-    return (*inward, Matrix(prefix + "down", width, hidden, copies, active))
+    gate = (Matrix(prefix + "gate", hidden, width, copies, active),) if gated else ()
+    up = Matrix(prefix + "up", hidden, width, copies, active, fused=gated)
+    return (*gate, up, Matrix(prefix + "down", width, hidden, copies, active))
 
 
 def vocabulary_matrices(model: ModelSpec) -> tuple[Matrix, ...]:

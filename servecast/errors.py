@@ -44,10 +44,16 @@ def nearest(value: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
-def unknown(kind: str, value: str, known: Iterable[str], *, command: str) -> InputError:
-    """The error for a name that is not in a catalogue: value, neighbours, next command."""
+def unknown(
+    kind: str, value: str, known: Iterable[str], *, command: str, aliases: Iterable[str] = ()
+) -> InputError:
+    """The error for a name that is not in a catalogue: value, neighbours, next command.
+
+    `aliases` are valid too: the neighbour may be one of them, the list of what is known leaves
+    them out.
+    """
     names = sorted(known)
-    near = nearest(value, names)
+    near = nearest(value, [*names, *aliases])
     shown = ", ".join(names[:8]) + (f" … ({len(names)} in all)" if len(names) > 8 else "")
     hint = f"did you mean `{near}`? " if near else ""
     return InputError(f"{kind} `{value}` is unknown\n  known: {shown}", hint=hint + command)

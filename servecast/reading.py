@@ -37,8 +37,8 @@ def _fault(details: ErrorDetails, values: Mapping[str, object], forms: Forms) ->
 def _unknown_field(loc: Place, path: Place, forms: Forms) -> Fault:
     key = str(path[-1])
     for section, form in forms.items():
-        if section and key in form.model_fields:
-            return Fault(path, "unknown field here", f"it belongs under `{_plain(section)}`")
+        if key in form.model_fields:
+            return Fault(path, "unknown field here", f"it belongs {_plain(section)}")
     home = ".".join(str(part) for part in loc[:-1])
     near = nearest(key, forms[home].model_fields if home in forms else ())
     refused = refusal(key)
@@ -48,8 +48,8 @@ def _unknown_field(loc: Place, path: Place, forms: Forms) -> Fault:
 
 
 def _plain(section: str) -> str:
-    """A section's name as people say it: `workload.<trace>` is `workload.trace`."""
-    return section.replace("<", "").replace(">", "")
+    """Where a section is, as people say it: `workload.<trace>` is under `workload.trace`."""
+    return f"under `{section.replace('<', '').replace('>', '')}`" if section else "at the top level"
 
 
 def _refused(path: Place, value: object) -> Fault | None:

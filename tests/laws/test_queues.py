@@ -51,7 +51,9 @@ def lognormal(rng: np.random.Generator, jobs: int) -> Draws:
     return rng.lognormal(-0.125, 0.5, jobs)
 
 
-def serve(law: Law, rate_per_s: float, jobs: int, servers: int, seed: int) -> Records:
+def serve(
+    law: Law, rate_per_s: float, jobs: int, servers: int, seed: int, dropped: float = 0.05
+) -> Records:
     """Poisson arrivals into one queue in front of `servers` replicas with one place each."""
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2)]
     gaps_s = streams[0].exponential(1.0 / rate_per_s, jobs)
@@ -70,7 +72,7 @@ def serve(law: Law, rate_per_s: float, jobs: int, servers: int, seed: int) -> Re
         env.process(open_loop(Cluster(env, engines, CentralQueue()), requests))
         env.run()
     records = merge([engine.recorder for engine in engines])
-    return records.rows(slice(jobs // 20, None))
+    return records.rows(slice(int(dropped * jobs), None))
 
 
 def run_alone(engine: Engine, requests: Iterator[Request]) -> None:
@@ -79,3 +81,89 @@ def run_alone(engine: Engine, requests: Iterator[Request]) -> None:
         engine.submit(request, request.arrival_ns)
         engine.finished.clear()
     engine.advance(None)
+
+
+def agrees(
+    values: Draws, theory: float, statistic: Callable[[Draws], float] = lambda v: float(v.mean())
+) -> None:
+    """The statistics rule: 20 batches of consecutive jobs, three half-widths, and those small."""
+    batches = np.asarray([statistic(batch) for batch in np.array_split(values, BATCHES)])
+    half_width = STUDENT_95 * float(batches.std(ddof=1)) / BATCHES**0.5
+    seen = f"{batches.mean():.4f} ± {half_width:.4f}, theory {theory:.4f}"
+    assert half_width < 0.03 * theory, f"too few jobs: {seen}"
+    assert abs(float(batches.mean()) - theory) <= 3 * half_width, seen
+
+
+def waits_s(records: Records) -> Draws:
+    return (records.scheduled_ns - records.arrival_ns) / 1e9
+
+
+def obeys_mm1(records: Records, rate_per_s: float) -> None:
+    """Wq = ρ / (μ - λ); the sojourn is exponential with rate μ - λ."""
+    slack = 1.0 - rate_per_s
+    sojourns_s = records.e2e_ns / 1e9
+    agrees(waits_s(records), rate_per_s / slack)
+    agrees(sojourns_s, 1.0 / slack)
+    for share in (0.5, 0.9, 0.95):
+        agrees(sojourns_s, np.log(1 / (1 - share)) / slack, lambda v: float(np.quantile(v, share)))
+
+
+def erlang_c(load: float, servers: int) -> float:
+    """Probability of waiting in M/M/c, from Erlang's B by its recursion."""
+    blocked = 1.0
+    for server in range(1, servers + 1):
+        blocked = load * blocked / (server + load * blocked)
+    return blocked / (1 - load / servers * (1 - blocked))
+
+
+def workload_ns(records: Records, servers: int) -> list[int]:
+    """Waits by the recursion of Kiefer and Wolfowitz (Lindley's for one server), in integers."""
+    free_at, waits = [0] * servers, list[int]()
+    service = records.output_tokens * STEP_NS
+    for arrival_ns, service_ns in zip(records.arrival_ns.tolist(), service.tolist(), strict=True):
+        free_at.sort()
+        start_ns = max(arrival_ns, free_at[0])
+        waits.append(start_ns - arrival_ns)
+        free_at[0] = start_ns + service_ns
+    return waits
+
+
+@pytest.mark.parametrize(("law", "servers"), [(exponential, 1), (lognormal, 1), (exponential, 4)])
+def test_every_wait_is_that_of_the_recursion(law: Law, servers: int) -> None:
+    records = serve(law, 0.8 * servers, jobs=5000, servers=servers, seed=3, dropped=0)
+    assert (records.scheduled_ns - records.arrival_ns).tolist() == workload_ns(records, servers)
+    assert (records.finish_ns - records.scheduled_ns == records.output_tokens * STEP_NS).all()
+
+
+def test_mm1_at_half_load() -> None:
+    obeys_mm1(serve(exponential, 0.5, jobs=200_000, servers=1, seed=1), 0.5)
+
+
+@pytest.mark.slow
+def test_mm1() -> None:
+    obeys_mm1(serve(exponential, 0.7, jobs=800_000, servers=1, seed=1), 0.7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("law", "second_moment"),
+    [(deterministic, 1.0), (uniform, 4 / 3), (lognormal, float(np.exp(0.25)))],
+)
+def test_mg1_waits_as_pollaczek_and_khinchine_say(law: Law, second_moment: float) -> None:
+    """Wq = λ E[S²] / (2 (1 - ρ))."""
+    records = serve(law, 0.7, jobs=400_000, servers=1, seed=1)
+    agrees(waits_s(records), 0.7 * second_moment / (2 * (1 - 0.7)))
+
+
+@pytest.mark.slow
+def test_mm4_waits_as_erlang_c_says() -> None:
+    """Wq = C / (cμ - λ), C the probability of waiting."""
+    records = serve(exponential, 3.2, jobs=1_000_000, servers=4, seed=1)
+    waits = waits_s(records)
+    agrees((waits > 0).astype(np.float64), erlang_c(3.2, 4))
+    agrees(waits, erlang_c(3.2, 4) / (4 - 3.2))
+
+
+def test_erlang_c_of_one_server_is_its_load() -> None:
+    assert erlang_c(0.7, 1) == pytest.approx(0.7)
+    assert erlang_c(3.2, 4) == pytest.approx(0.5964, abs=1e-4)

@@ -93,6 +93,15 @@ def test_a_replica_larger_than_the_budget_is_infeasible() -> None:
         deployment(scenario, {"tensor_parallel_size": 16})
 
 
+def test_where_the_engines_limits_are_unknown_they_must_be_stated() -> None:
+    text = changed("h100_sxm", "cpu_i9_13900k")
+    with pytest.raises(InputError) as told:
+        deployment(loads(text))
+    assert "max_num_batched_tokens" in (told.value.hint or "")
+    stated = text.replace("max_num_seqs: 64", "max_num_seqs: 64, max_num_batched_tokens: 512")
+    assert deployment(loads(stated)).max_num_batched_tokens == 512
+
+
 def test_limits_that_the_engine_refuses_are_refused() -> None:
     scenario = loads(with_options("max_num_seqs: 512, max_num_batched_tokens: [256, 1024]"))
     with pytest.raises(InputError, match="must not be below max_num_seqs"):

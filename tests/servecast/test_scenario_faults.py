@@ -128,6 +128,7 @@ def test_nothing_else_is_told_and_each_fault_has_its_line() -> None:
         ("max_num_seqs: 64", "max-num-seqs: 64", "deployment.max-num-seqs", "`max_num_seqs`"),
         ("max_num_seqs: 64", "stream_interval: 4", "deployment.stream_interval", "not modelled"),
         ("max_num_seqs: 64", "port: 8001", "deployment.port", "changes nothing"),
+        ("max_num_seqs: 64", "slo: []", "deployment.slo", "at the top level"),
         ("max_num_seqs: 64", "gpu: h100_sxm", "deployment.gpu", "belongs under `hardware`"),
         ("max_num_seqs: 64", "dtype: float16", "deployment.dtype", "not modelled yet"),
         ("max_num_seqs: 64", "enforce_eager: true", "deployment.enforce_eager", "CUDA graphs"),
