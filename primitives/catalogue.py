@@ -27,11 +27,11 @@ def accelerator(name: str) -> Accelerator:
 
     Raises InputError for a name that the catalogue does not have.
     """
-    names = _folded_accelerators()
-    found = names.get(_folded(name))
+    found = _folded_accelerators().get(_folded(name))
     if found is None:
         known = [device.name for device in accelerators()]
-        raise unknown("GPU", name, known, command="`servecast gpus` lists them", aliases=names)
+        aliases = accelerator_listing().by_name
+        raise unknown("GPU", name, known, command="`servecast gpus` lists them", aliases=aliases)
     return found
 
 
@@ -40,8 +40,7 @@ def model(name: str) -> ModelSpec:
 
     Raises InputError for a name that is neither, and for a file that cannot be read as a model.
     """
-    names = _folded_models()
-    found = names.get(_folded(name))
+    found = _folded_models().get(_folded(name))
     if found is not None:
         return found
     path = Path(name).expanduser()
@@ -57,11 +56,16 @@ def model(name: str) -> ModelSpec:
         )
     known = [spec.name for spec in models()]
     command = "`servecast models` lists them; for any other give the path of its config.json"
-    raise unknown("model", name, known, command=command, aliases=names)
+    full = list(model_listing().by_name)
+    raise unknown("model", name, known, command=command, aliases=[*full, *map(_short, full)])
 
 
 def _folded(name: str) -> str:
     return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 @cache
@@ -73,5 +77,5 @@ def _folded_accelerators() -> dict[str, Accelerator]:
 def _folded_models() -> dict[str, ModelSpec]:
     """Full names, and the part after the slash where it is no full name; the first one wins."""
     full = {_folded(name): spec for name, spec in model_listing().by_name.items()}
-    short = {name.rpartition("/")[2]: spec for name, spec in reversed(full.items())}
+    short = {_short(name): spec for name, spec in reversed(full.items())}
     return short | full

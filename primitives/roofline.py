@@ -31,6 +31,8 @@ class RooflineCoefficients:
     """
 
     gemm_flops: float = 0.70
+    gemm_flops_narrow: float = 0.55
+    """The same for 8- and 4-bit formats, which also quantize activations on the way."""
     gemm_bandwidth: float = 0.82
     attention_flops: float = 0.50
     attention_bandwidth: float = 0.75
@@ -65,7 +67,8 @@ class RooflineSource:
         match operation:
             case Gemm() | MoeExperts():
                 dtype = Dtype.BF16 if operation.dtype in _WEIGHT_ONLY else operation.dtype
-                compute = operation.flops / (device.peak_flops(dtype) * c.gemm_flops)
+                share = c.gemm_flops if dtype.bytes >= 2 else c.gemm_flops_narrow
+                compute = operation.flops / (device.peak_flops(dtype) * share)
                 memory = operation.bytes / (device.bw_bytes_per_s * c.gemm_bandwidth)
             case PrefillAttention() | DecodeAttention():
                 peak = device.peak_flops(Dtype.BF16) * c.attention_flops

@@ -11,6 +11,7 @@ from servecast.search.engine_defaults import defaults
 from servecast.search.evaluator import Answer, Evaluator
 from servecast.search.space import Candidate
 from servecast.simulator.objective import Objective
+from servecast.simulator.simulate import refuse_unmodelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def default_candidate(like: Deployment, gpus: int) -> Candidate | None:
     except InputError:
         return None
     size = 1
-    while size <= min(gpus, like.accelerator.link.domain, 8):
+    while size <= min(gpus, like.accelerator.link.domain):
         deployment = replace(
             like,
             replicas=1,
@@ -52,6 +53,7 @@ def default_candidate(like: Deployment, gpus: int) -> Candidate | None:
 def fixed_candidate(deployment: Deployment, gpus: int) -> Candidate | None:
     """A deployment as a candidate of its own, or None where the engine would not start it."""
     try:
+        refuse_unmodelled(deployment)
         memory = ledger(deployment)
     except InputError:
         return None

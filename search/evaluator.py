@@ -98,12 +98,14 @@ class Evaluator:
         columns = np.empty((len(Estimate.__slots__), len(candidates)))
         for rows in groups.values():
             first = candidates[rows[0]].deployment
-            priced = estimate(
-                self.costs.of(first),
-                first.max_num_batched_tokens,
-                self.traffic(first.max_model_len),
-                _limits([candidates[row] for row in rows], [replicas[row] for row in rows]),
+            traffic = self.traffic(first.max_model_len)
+            limits = _limits(
+                [candidates[row] for row in rows],
+                [replicas[row] for row in rows],
+                round(traffic.context_mean),
             )
+            cost = self.costs.of(first)
+            priced = estimate(cost, first.max_num_batched_tokens, traffic, limits)
             for index, name in enumerate(Estimate.__slots__):
                 columns[index, rows] = getattr(priced, name)
         return Estimate(*columns)
@@ -222,10 +224,17 @@ def violation(slo: Slo, reached: float) -> float:
     return min(missed, 0.0) if slo.met_by(reached) else max(missed, 1e-9)
 
 
-def _limits(candidates: Sequence[Candidate], replicas: Sequence[int]) -> Limits:
+def _kv_tokens(candidate: Candidate, request_tokens: int) -> int:
+    blocks = candidate.memory.equivalent_blocks(request_tokens)
+    return blocks * candidate.deployment.block_size
+
+
+def _limits(
+    candidates: Sequence[Candidate], replicas: Sequence[int], request_tokens: int
+) -> Limits:
     return Limits(
         max_num_seqs=np.array([c.deployment.max_num_seqs for c in candidates]),
-        kv_tokens=np.array([c.memory.usable_blocks * c.deployment.block_size for c in candidates]),
+        kv_tokens=np.array([_kv_tokens(c, request_tokens) for c in candidates]),
         replicas=np.array(replicas),
     )
 

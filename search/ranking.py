@@ -13,7 +13,11 @@ TIE = 0.01
 
 
 def rank(answers: Sequence[Answer], objectives: Sequence[Objective]) -> list[Answer]:
-    """Feasible answers, best first; of several objectives only the Pareto front, knee first."""
+    """Feasible answers, best first; of several objectives only the Pareto front, knee first.
+
+    Of answers that are equal in everything the smaller limits come first: they promise no more than
+    was seen.
+    """
     feasible = [answer for answer in answers if answer.is_feasible]
     if len(objectives) == 1:
         return sorted(feasible, key=lambda answer: _order(answer, objectives[0]))
@@ -22,7 +26,7 @@ def rank(answers: Sequence[Answer], objectives: Sequence[Objective]) -> list[Ans
 
 
 def nearest_misses(answers: Sequence[Answer]) -> list[Answer]:
-    """Simulated answers that miss an SLO, the nearest first; estimates only if there is no other."""
+    """Simulated answers that miss an SLO, the nearest first; estimates if there is no other."""
     simulated = [answer for answer in answers if answer.result is not None]
     missed = [a for a in simulated or answers if not a.is_feasible]
     return sorted(missed, key=lambda answer: (answer.worst, answer.deployment.gpus))
@@ -42,10 +46,24 @@ def pareto(answers: Sequence[Answer], objectives: Sequence[Objective]) -> list[A
     return [answer for answer in answers if not is_dominated(answer)]
 
 
-def _order(answer: Answer, objective: Objective) -> tuple[float, float, float]:
+def distinct(ranked: Sequence[Answer]) -> list[Answer]:
+    """Ranked answers without those that do what an earlier one does: same values, same slack.
+
+    They differ by limits that the traffic never reaches.
+    """
+    seen: dict[object, Answer] = {}
+    for answer in ranked:
+        d = answer.deployment
+        key = (d.tensor_parallel_size, d.replicas, answer.values, answer.violations)
+        seen.setdefault(key, answer)
+    return list(seen.values())
+
+
+def _order(answer: Answer, objective: Objective) -> tuple[float, ...]:
     cost = _costs(answer, [objective])[0]
     bin_ = floor(log(abs(cost)) / TIE) * (1 if cost > 0 else -1) if cost else 0
-    return (float(bin_), answer.worst, cost)
+    d = answer.deployment
+    return (float(bin_), answer.worst, cost, d.max_num_seqs, d.max_num_batched_tokens)
 
 
 def _costs(answer: Answer, objectives: Sequence[Objective]) -> tuple[float, ...]:

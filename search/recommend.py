@@ -18,7 +18,7 @@ from servecast.search.baseline import (
 )
 from servecast.search.evaluator import Answer, Evaluator
 from servecast.search.optimizer import Progress, search
-from servecast.search.ranking import nearest_misses, rank
+from servecast.search.ranking import distinct, nearest_misses, rank
 from servecast.search.space import Candidate, Space, candidates
 from servecast.search.step_costs import StepCosts
 from servecast.simulator.objective import PRICES, Objective
@@ -52,7 +52,7 @@ class Recommendation:
 
     question: Question
     ranked: Sequence[Answer]
-    """Deployments that meet every SLO, best first (of several objectives, the Pareto front)."""
+    """Distinct deployments that meet every SLO, best first (with several objectives, the front)."""
     misses: Sequence[Answer]
     """The others that were simulated, the nearest miss first."""
     answers: Sequence[Answer]
@@ -96,8 +96,8 @@ def recommend(
         seed=question.seed,
         progress=progress,
     )
-    ranked = rank(study.answers, question.objectives)
-    misses = nearest_misses(study.answers)
+    ranked = distinct(rank(study.answers, question.objectives))
+    misses = distinct(nearest_misses(study.answers))
     shown = ranked[0] if ranked else misses[0]
     say("comparing and bounding the error")
     if shown.result is None:

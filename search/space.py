@@ -11,6 +11,7 @@ from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.sharding import Sharding, check
+from servecast.simulator.simulate import refuse_unmodelled
 
 Value = int | float | str
 Choice = Mapping[str, Value]
@@ -67,6 +68,7 @@ def candidates(space: Space) -> tuple[list[Candidate], Counter[str]]:
     for choice in space.choices():
         try:
             deployment = space.build(choice)
+            refuse_unmodelled(deployment)
             reason = _refusal(space, deployment)
             memory = ledger(deployment) if reason is None else None
         except InputError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from servecast.output import Output
 from servecast.primitives.units import format_rate
@@ -21,10 +21,13 @@ from servecast.tables import (
     show_reached,
 )
 
+if TYPE_CHECKING:
+    from servecast.run_directory import Written
+
 RUNNERS_UP = 4
 
 
-def show_answer(out: Output, answer: Recommendation, written: Path) -> None:
+def show_answer(out: Output, answer: Recommendation, written: Written) -> None:
     """Print the whole answer."""
     out.line(f"[bold]{title(answer)}[/]\n")
     shown = answer.shown
@@ -34,7 +37,7 @@ def show_answer(out: Output, answer: Recommendation, written: Path) -> None:
         out.line("\n[bold]Nearest miss[/]")
     else:
         out.line("[bold]Best deployment[/]")
-    out.line("  " + deployment_line(shown.deployment))
+    out.line(deployment_line(shown.deployment))
     show_reached(out, answer.reached, answer.question.relative_error)
     out.line()
     for line in prices(shown, answer):
@@ -48,10 +51,12 @@ def show_answer(out: Output, answer: Recommendation, written: Path) -> None:
     for line in why(shown, 1, answer):
         out.line(f"  {line}")
     out.line(f"\n{found_by(answer)}")
-    if answer.best is not None:
-        out.line(f"\nstart it   {written / 'deploy' / '1' / 'serve.sh'}")
-        out.line(f"verify it  {written / 'deploy' / '1' / 'verify.sh'}")
-    out.note(f"\neverything that was tried: {written}")
+    if written.refusal is not None:
+        out.line(f"\nno files to start it: {written.refusal}")
+    elif answer.best is not None:
+        out.line(f"\nstart it   {written.start_command}")
+        out.line(f"verify it  {written.verify_command}")
+    out.note(f"\neverything that was tried: {written.folder}")
 
 
 def title(answer: Recommendation) -> str:
@@ -155,7 +160,7 @@ def found_by(answer: Recommendation) -> str:
     )
 
 
-def answer_json(answer: Recommendation, written: Path) -> Mapping[str, object]:
+def answer_json(answer: Recommendation, written: Written) -> Mapping[str, object]:
     """The whole answer as JSON values."""
     best, shown = answer.best, answer.shown
     objectives = [str(objective) for objective in answer.question.objectives]
@@ -187,7 +192,8 @@ def answer_json(answer: Recommendation, written: Path) -> Mapping[str, object]:
         "cut": dict(answer.cut),
         "priced": answer.priced,
         "simulations": answer.simulations,
-        "run": str(written),
+        "run": str(written.folder),
+        "no_files": written.refusal,
     }
 
 

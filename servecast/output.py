@@ -56,8 +56,8 @@ class Output:
         table = Table(box=None, title=title, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
         for index, column in enumerate(columns):
             cells = [row[index] for row in rows]
-            numeric = bool(cells) and all(cell[:1].isdigit() or cell[:1] in "$-±–" for cell in cells)
-            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+            numeric = index > 0 and all(cell[:1].isdigit() or cell[:1] in "$-±–" for cell in cells)
+            table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
         for row in rows:
             table.add_row(*row)
         self._out.print(table)

@@ -6,10 +6,12 @@ import hashlib
 import json
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from servecast import __version__
 from servecast.answer import why
+from servecast.errors import UnsupportedError
 from servecast.scenario import Scenario
 from servecast.search.emit import emit
 from servecast.search.evaluator import Answer
@@ -21,12 +23,32 @@ DEPLOYMENTS = 3
 """How many of the ranked deployments get files."""
 
 
-def write_run(folder: Path, scenario: Scenario, answer: Recommendation) -> Path:
-    """Write the run's folder in one piece, in place of an earlier one of that name; its path.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written, and why the files that start a deployment are not among it, if so."""
+
+    folder: Path
+    refusal: str | None
+
+    @property
+    def start_command(self) -> Path:
+        """The script that starts the best deployment."""
+        return self.folder / "deploy" / "1" / "serve.sh"
+
+    @property
+    def verify_command(self) -> Path:
+        """The script that would verify its forecast."""
+        return self.folder / "deploy" / "1" / "verify.sh"
+
+
+def write_run(folder: Path, scenario: Scenario, answer: Recommendation) -> Written:
+    """Write the run's folder in one piece, in place of an earlier one of that name.
 
     Without a deployment that meets the SLOs there is no `deploy/`: nothing that misses them is
-    handed out ready to start.
+    handed out ready to start. Neither is there where its files are not known (a GPU that the
+    emitters do not write for); the reason comes back.
     """
+    refusal: str | None = None
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         made = Path(scratch) / "run"
@@ -37,12 +59,15 @@ def write_run(folder: Path, scenario: Scenario, answer: Recommendation) -> Path:
         _write_trials(made / "trials.csv", answer)
         if answer.shown.result is not None:
             write_records(made / "requests.csv.gz", answer.shown.result)
-        for rank, best in enumerate(answer.ranked[:DEPLOYMENTS], start=1):
-            _write_deployment(made / "deploy" / str(rank), rank, best, answer)
+        try:
+            for rank, best in enumerate(answer.ranked[:DEPLOYMENTS], start=1):
+                _write_deployment(made / "deploy" / str(rank), rank, best, answer)
+        except UnsupportedError as error:
+            refusal = error.message
         if folder.exists():
             shutil.rmtree(folder)
         made.rename(folder)
-    return folder
+    return Written(folder, refusal)
 
 
 def _write_manifest(path: Path, scenario: Scenario, config: str, answer: Recommendation) -> None:

@@ -71,7 +71,7 @@ def verdict(band: Reached) -> str:
     """Met, met at the forecast but not all over its band, or missed."""
     if not band.is_met:
         return "[red]missed[/]"
-    return "[green]met[/]" if band.is_safe else "[yellow]met, not over the whole band[/]"
+    return "[green]met[/]" if band.is_safe else "[yellow]met, not all over the band[/]"
 
 
 def show_result(out: Output, result: Result) -> None:

@@ -71,6 +71,13 @@ def refuse_unmodelled(deployment: Deployment) -> None:
             raise UnsupportedError(
                 f"{name} {size} is not simulated yet", hint=f"set {name} to 1, or use replicas"
             )
+    link, size = deployment.accelerator.link, deployment.tensor_parallel_size
+    if size > link.domain:
+        raise UnsupportedError(
+            f"tensor_parallel_size {size} exceeds the {link.domain} × {deployment.accelerator.name} "
+            "that share a node: collectives across nodes are not modelled yet",
+            hint=f"set tensor_parallel_size to {link.domain} or less",
+        )
 
 
 def scheduler_limits(

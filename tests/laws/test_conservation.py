@@ -23,7 +23,7 @@ EXAMPLES = settings(max_examples=60, derandomize=True, deadline=None)
 
 
 def tokens_logged(engine: Engine) -> int:
-    """Tokens that came out by the run log: of decode steps, of first prompts, of recomputed ones."""
+    """Tokens that came out by the run log: of decode steps, prompts and recomputed prompts."""
     decoded = int((engine.log.column("steps") * engine.log.column("sequences")).sum())
     everyone = [*engine.scheduler.waiting, *engine.scheduler.running, *engine.finished]
     first = sum(request.first_token_ns is not None for request in everyone)

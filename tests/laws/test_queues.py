@@ -9,6 +9,7 @@ must be below 3 % of the theory, so that the test could have failed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -105,7 +106,8 @@ def obeys_mm1(records: Records, rate_per_s: float) -> None:
     agrees(waits_s(records), rate_per_s / slack)
     agrees(sojourns_s, 1.0 / slack)
     for share in (0.5, 0.9, 0.95):
-        agrees(sojourns_s, np.log(1 / (1 - share)) / slack, lambda v: float(np.quantile(v, share)))
+        quantile = partial(np.quantile, q=share)
+        agrees(sojourns_s, -np.log(1 - share) / slack, lambda v, f=quantile: float(f(v)))
 
 
 def erlang_c(load: float, servers: int) -> float:
@@ -162,6 +164,20 @@ def test_mm4_waits_as_erlang_c_says() -> None:
     waits = waits_s(records)
     agrees((waits > 0).astype(np.float64), erlang_c(3.2, 4))
     agrees(waits, erlang_c(3.2, 4) / (4 - 3.2))
+
+
+def test_constant_steps_hold_as_many_requests_as_little_says() -> None:
+    """Law 10: λLτ requests a step, and L steps each after half a step's wait for the boundary."""
+    rate_per_s, tokens, step_s, jobs = 5.0, 50, 0.02, 60_000
+    arrivals_s = np.cumsum(np.random.default_rng(1).exponential(1 / rate_per_s, jobs))
+    engine = Engine(SchedulerLimits(256, 8192, 1024, 256 * 64), ConstantStepCost(20_000_000))
+    arrivals = np.rint(arrivals_s * 1e9).astype(np.int64).tolist()
+    run_alone(engine, (Request(i, ns, 1, tokens, tokens) for i, ns in enumerate(arrivals)))
+    records, log = merge([engine.recorder]), engine.log
+    agrees(records.e2e_ns / 1e9, tokens * step_s + step_s / 2)
+    inside = log.column("sequences") + log.column("chunk_tokens")  # a prompt has one token
+    held_s = float((inside * log.column("duration_ns")).sum()) / 1e9
+    assert held_s / engine.now_ns * 1e9 == pytest.approx(rate_per_s * tokens * step_s, rel=0.01)
 
 
 def test_erlang_c_of_one_server_is_its_load() -> None:

@@ -105,10 +105,13 @@ def test_memory_is_what_the_driver_reports_in_start_up_logs(
     assert f"{accelerator(name).memory_bytes / GIB:.2f}" in totals
 
 
-def test_an_unknown_accelerator_names_a_neighbour_and_the_next_command() -> None:
-    with pytest.raises(InputError, match="`h200_sxn` is unknown") as caught:
-        accelerator("h200_sxn")
-    assert "h200_sxm" in str(caught.value.hint)
+@pytest.mark.parametrize(("typed", "near"), [("h200_sxn", "h200_sxm"), ("h200x", "h200")])
+def test_an_unknown_accelerator_names_a_neighbour_and_the_next_command(
+    typed: str, near: str
+) -> None:
+    with pytest.raises(InputError, match=f"`{typed}` is unknown") as caught:
+        accelerator(typed)
+    assert f"`{near}`" in str(caught.value.hint)
     assert "servecast gpus" in str(caught.value.hint)
 
 

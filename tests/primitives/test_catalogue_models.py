@@ -68,13 +68,26 @@ def test_a_quantized_checkpoint_differs_in_name_and_weights_alone() -> None:
     assert quantized not in models()
 
 
-def test_an_unknown_model_names_a_neighbour_and_both_ways_on() -> None:
-    with pytest.raises(InputError, match=r"`Qwen/Qwen3-33B` is unknown") as caught:
-        model("Qwen/Qwen3-33B")
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("Qwen/Qwen3-33B", "Qwen/Qwen3-32B"),
+        ("meta-llama/Llama-3.1-8B-Instuct", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("gpt-oss-20", "gpt-oss-20b"),
+    ],
+)
+def test_an_unknown_model_names_a_neighbour_and_both_ways_on(typed: str, near: str) -> None:
+    with pytest.raises(InputError, match=f"`{typed}` is unknown") as caught:
+        model(typed)
     hint = str(caught.value.hint)
-    assert "Qwen/Qwen3-3" in hint
+    assert f"`{near}`" in hint
     assert "servecast models" in hint
     assert "config.json" in hint
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    with pytest.raises(InputError, match="`` is unknown"):
+        model("")
 
 
 def test_a_model_may_be_the_path_of_a_config_or_of_its_folder(tmp_path: Path) -> None:

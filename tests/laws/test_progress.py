@@ -1,0 +1,107 @@
+"""Law 12: an engine with work is never idle, and its loops of preemption always end."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+
+from servecast.primitives.roofline import RooflineSource
+from servecast.primitives.step_cost import CompiledStepCost
+from servecast.simulator.engine import Engine
+from servecast.simulator.request import Request
+from servecast.simulator.vllm_scheduler import SchedulerLimits, VllmScheduler
+from tests.constant_cost import ConstantStepCost
+from tests.driver import Arrival, records_of, run
+from tests.toy_deployments import DENSE
+from tests.workload_cases import Case, cases
+
+COST = CompiledStepCost(DENSE, RooflineSource())
+EXAMPLES = settings(max_examples=60, derandomize=True, deadline=None)
+
+
+@EXAMPLES
+@given(cases())
+def test_no_time_passes_without_a_step_while_a_request_is_inside(case: Case) -> None:
+    engine = run(case.limits, COST, case.arrivals)
+    records, log = records_of(engine), engine.log
+    starts = log.column("start_ns")
+    ends = starts + log.column("duration_ns")
+    for end_ns, start_ns in zip(ends[:-1], starts[1:], strict=True):
+        if end_ns < start_ns:  # then nobody is there until someone arrives at the next start
+            inside = (records.arrival_ns < start_ns) & (records.finish_ns > end_ns)
+            assert not inside.any()
+            assert start_ns in records.arrival_ns
+
+
+@EXAMPLES
+@given(cases())
+def test_who_is_left_waiting_could_not_have_been_admitted(case: Case) -> None:
+    scheduler, limits = VllmScheduler(case.limits), case.limits
+    for arrival in case.arrivals:
+        scheduler.add_request(arrival.request())
+    while scheduler.waiting or scheduler.running:
+        chunks, preempted = scheduler.schedule()
+        group = scheduler.group
+        tokens = group.size + sum(chunk.new_tokens for chunk in chunks)
+        assert 0 < tokens <= limits.max_num_batched_tokens
+        if scheduler.waiting and not preempted:
+            head = scheduler.waiting[0]
+            free = scheduler.blocks.free - group.blocks_needed(1)
+            assert (
+                tokens == limits.max_num_batched_tokens
+                or len(scheduler.running) == limits.max_num_seqs
+                or scheduler.blocks.blocks_for(head.num_tokens) > free
+            )
+        step(scheduler, [chunk.request for chunk in chunks if scheduler.update(chunk)])
+
+
+def step(scheduler: VllmScheduler, speaking: list[Request]) -> None:
+    """One decode step; requests at their length leave, those that begin to speak join."""
+    filling = {*speaking, scheduler.partial}
+    decoding = [request for request in scheduler.running if request not in filling]
+    if scheduler.group.size:
+        scheduler.advance(1)
+    for request in decoding:
+        produced = request.base + scheduler.group.steps + 1 - request.prompt_tokens
+        if produced == request.output_tokens:
+            scheduler.finish(request, decoding=True)
+    for request in speaking:
+        if request.emitted == request.output_tokens:
+            scheduler.finish(request, decoding=False)
+        else:
+            scheduler.group.join(request)
+    scheduler.check()
+
+
+@EXAMPLES
+@given(cases())
+def test_the_oldest_request_finishes_within_a_models_length_of_steps(case: Case) -> None:
+    """The first admitted is never preempted and computes a token or more in every step.
+
+    So between two completions, or since the engine was last empty, there are at most
+    `max_model_len` steps, and as many preemptions as that times the requests running.
+    """
+    steps = ConstantStepCost(step_ns=1)  # time counts steps, and arrivals are at once
+    engine = Engine(case.limits, steps)
+    for arrival in case.arrivals:
+        engine.submit(arrival._replace(arrival_ns=0).request(), 0)
+    engine.advance(len(case.arrivals) * case.limits.max_model_len)
+    assert engine.unfinished == 0
+    records = records_of(engine)
+    finishes = np.unique(np.append(records.finish_ns, 0)).tolist()
+    assert all(later - earlier <= case.limits.max_model_len for earlier, later in pairwise(finishes))
+    assert records.preemptions.sum() <= engine.now_ns * case.limits.max_num_seqs
+
+
+def test_a_cache_of_one_long_request_serves_many_one_after_another() -> None:
+    """The harshest cache vLLM starts with: ten requests that each need the whole of it."""
+    limits = SchedulerLimits(10, 64, 64, 4)
+    arrivals = [Arrival(index, 0, 16, 48) for index in range(10)]
+    engine = Engine(limits, ConstantStepCost(step_ns=1))
+    for arrival in arrivals:
+        engine.submit(arrival.request(), 0)
+    engine.advance(10 * 64)
+    assert engine.unfinished == 0
+    assert records_of(engine).preemptions.sum() > 0
