@@ -25,28 +25,28 @@ from servecast.primitives.operations import (
 class RooflineCoefficients:
     """Shares of the data sheet's peaks that kernels reach, and the time that no peak explains.
 
-    Starting points from published measurements: 0.8 of the memory bandwidth and 3 µs per memory
-    operation (constants of AIConfigurator's system files); an 8192³ bf16 product reaches 0.8 of
-    the H200's peak; FlashAttention-class kernels reach about half of it.
+    Fitted by hand-sized steps on the dense vLLM rows of the development part of the public silicon
+    sample (315 points; H100, H200, B200; bf16, fp8, fp4); docs/accuracy.md has the error by group.
     """
 
-    gemm_flops: float = 0.70
-    gemm_flops_narrow: float = 0.55
+    gemm_flops: float = 0.80
+    gemm_flops_narrow: float = 0.40
     """The same for 8- and 4-bit formats, which also quantize activations on the way."""
-    gemm_bandwidth: float = 0.82
-    attention_flops: float = 0.50
+    gemm_bandwidth: float = 0.70
+    attention_flops: float = 0.60
     attention_bandwidth: float = 0.75
-    elementwise_bandwidth: float = 0.80
+    elementwise_bandwidth: float = 0.65
     link_bandwidth: float = 0.70
-    operation_s: float = 3e-6
+    operation_s: float = 5e-6
     """Launch and tail of one kernel inside a CUDA graph."""
-    all_reduce_s: float = 5e-6
+    all_reduce_s: float = 3e-6
     all_reduce_rank_s: float = 0.75e-6
     """Latency of a small all-reduce: a constant and a term per rank."""
 
 
-RELATIVE_ERROR = 0.30
-"""Half-width of the roofline's band; see docs/accuracy.md for what was measured."""
+RELATIVE_ERROR = 0.25
+"""Half-width of the band around a step: wider than the 16 % that 90 % of the fitted points stay in,
+for devices and models that were not fitted (docs/accuracy.md)."""
 
 _WEIGHT_ONLY = {Dtype.INT4, Dtype.MXFP4}
 """Formats whose weights are expanded to bf16 before the product."""

@@ -72,9 +72,9 @@ def gain(best: Answer, other: Answer, objective: Objective) -> float | None:
 
 
 def evaluate_default(evaluator: Evaluator, like: Deployment, gpus: int) -> Baseline | None:
-    """The engine's defaults at the fewest replicas that meet the SLOs, or all that fit."""
+    """The engine's defaults, at a number of replicas found by the same rule as the candidates'."""
     candidate = default_candidate(like, gpus)
     if candidate is None:
         return None
-    answer = evaluator.fewest(candidate)
+    answer = evaluator.baseline(candidate)
     return Baseline(f"{like.engine} defaults", answer)

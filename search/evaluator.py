@@ -117,9 +117,11 @@ class Evaluator:
             self._answers[key] = self._answer(candidate)
         return self._answers[key]
 
-    def fewest(self, candidate: Candidate) -> Answer:
-        """The fewest replicas that meet the SLOs by simulation alone, whatever was found before."""
-        return self._fewest_that_meet(candidate, list(range(1, candidate.max_replicas + 1)))
+    def baseline(self, candidate: Candidate) -> Answer:
+        """A candidate's answer by simulation alone, whatever was found before."""
+        most = candidate.max_replicas
+        counts = list(range(1, most + 1)) if self._fewest else [most]
+        return self._fewest_that_meet(candidate, counts)
 
     def simulated(self, candidate: Candidate, replicas: int) -> Answer:
         """The simulation's answer at a number of replicas."""

@@ -13,9 +13,12 @@ Key = tuple[str, str, str, int, str, str, bool]
 
 
 class StepCosts:
-    """Gives every deployment its step cost, compiled once with room for the largest limits."""
+    """Gives every deployment its step cost, compiled with room for the largest limits seen.
 
-    def __init__(self, source: CostSource, deployments: Iterable[Deployment]) -> None:
+    Deployments named at the start are compiled once; a larger one later is compiled again.
+    """
+
+    def __init__(self, source: CostSource, deployments: Iterable[Deployment] = ()) -> None:
         self.source = source
         self._compiled: dict[Key, CompiledStepCost] = {}
         self._largest: dict[Key, Deployment] = {}
@@ -23,22 +26,25 @@ class StepCosts:
             self._grow(deployment)
 
     def of(self, deployment: Deployment) -> CompiledStepCost:
-        """The step cost of `deployment`; its limits were among those given at the start."""
+        """The step cost of `deployment`, shared with all that differ in the scheduler's limits."""
         key = step_cost_key(deployment)
-        if key not in self._compiled:
+        if self._grow(deployment) or key not in self._compiled:
             self._compiled[key] = CompiledStepCost(self._largest[key], self.source)
         return self._compiled[key]
 
-    def _grow(self, deployment: Deployment) -> None:
+    def _grow(self, deployment: Deployment) -> bool:
+        """Make room for the deployment's limits; whether there was too little."""
         key = step_cost_key(deployment)
         known = self._largest.get(key, deployment)
-        self._largest[key] = replace(
+        grown = replace(
             known,
             max_num_seqs=max(known.max_num_seqs, deployment.max_num_seqs),
             max_num_batched_tokens=max(
                 known.max_num_batched_tokens, deployment.max_num_batched_tokens
             ),
         )
+        self._largest[key] = grown
+        return grown != known
 
 
 def step_cost_key(deployment: Deployment) -> Key:

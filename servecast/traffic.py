@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Self, cast
@@ -27,10 +29,17 @@ FIXED = "fixed"
 
 
 def resolve_path(name: str, info: ValidationInfo) -> str:
-    """The absolute path of a file named in a scenario, relative to the scenario's own folder."""
+    """The absolute path of a file named in a scenario, relative to the scenario's own folder.
+
+    `$NAME` stands for an environment variable, which must be set.
+    """
     context = mapping(cast("object", info.context)) or {}
+    unset = re.search(r"\$\{?(\w+)", os.path.expandvars(name))
+    if unset:
+        raise fault(f"the environment variable {unset[1]} is not set", "set it, or write the path")
     try:
-        path = (Path(str(context.get("folder", "."))) / Path(name).expanduser()).resolve()
+        written = Path(os.path.expandvars(name)).expanduser()
+        path = (Path(str(context.get("folder", "."))) / written).resolve()
         path.exists()
     except (OSError, ValueError, RuntimeError) as error:
         raise fault(f"{shown(name)} is not a path") from error

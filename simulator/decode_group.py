@@ -66,10 +66,12 @@ class DecodeGroup:
 
     def blocks_needed(self, steps: int) -> int:
         """New blocks that the next `steps` steps take."""
+        last = -self.steps % self._block_size
+        if steps == 1:
+            return self._residues[last]
         cycles, rest = divmod(steps, self._block_size)
         needed = cycles * self.size
         if rest:
-            last = -self.steps % self._block_size
             first = last - rest + 1
             residues = self._residues
             if first >= 0:

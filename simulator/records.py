@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servecast.simulator.request import Request
+from servecast.simulator.rows import Rows
 
 Ints = NDArray[np.int64]
 
@@ -57,18 +57,22 @@ class Records:
         return np.divide(spent, gaps, out=np.full(len(self), np.nan), where=gaps > 0)
 
 
+COLUMNS = tuple(field.name for field in fields(Records))
+
+
 class Recorder:
     """Takes finished requests in as they come; one per engine."""
 
-    __slots__ = ("_columns", "_replica")
+    __slots__ = ("_replica", "rows")
 
     def __init__(self, replica: int) -> None:
         self._replica = replica
-        self._columns = tuple(array("q") for _ in fields(Records) if _.name != "replica")
+        self.rows = Rows(COLUMNS)
+        """The columns of `Records`, in order of finish."""
 
     def record(self, request: Request, finish_ns: int, last_run: int) -> None:
         """Note a finished request."""
-        row = (
+        self.rows.append(
             request.index,
             request.arrival_ns,
             request.scheduled_ns or 0,
@@ -77,26 +81,17 @@ class Recorder:
             request.prompt_tokens,
             request.output_tokens,
             request.num_preemptions,
+            self._replica,
             request.first_run,
             last_run,
         )
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(value)
-
-    def columns(self) -> dict[str, Ints]:
-        """The columns of `Records`, in order of finish."""
-        names = [field.name for field in fields(Records) if field.name != "replica"]
-        columns = {
-            name: np.frombuffer(column, dtype=np.int64)
-            for name, column in zip(names, self._columns, strict=True)
-        }
-        columns["replica"] = np.full(len(self._columns[0]), self._replica, dtype=np.int64)
-        return columns
 
 
 def merge(recorders: list[Recorder]) -> Records:
     """The records of all engines, in order of the workload."""
-    parts = [recorder.columns() for recorder in recorders]
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    order = np.argsort(joined["index"], kind="stable")
-    return Records(**{name: column[order] for name, column in joined.items()})
+
+    def joined(name: str) -> Ints:
+        return np.concatenate([recorder.rows.column(name) for recorder in recorders])
+
+    order = np.argsort(joined("index"), kind="stable")
+    return Records(*[joined(name)[order] for name in COLUMNS])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servecast.primitives.decode_run import DecodeRun
+from servecast.simulator.rows import Rows
 
 COLUMNS = (
     "start_ns",
@@ -22,7 +23,7 @@ COLUMNS = (
 )
 
 
-class RunLog:
+class RunLog(Rows):
     """Runs of steps in order. Inter-token times, occupancy and the timeline are read from it.
 
     A row is a run of `steps` decode steps of `sequences` sequences from mean context `context`, or
@@ -30,44 +31,12 @@ class RunLog:
     request come out at the steps of the rows between its two indices.
     """
 
-    __slots__ = ("_columns", "append", "stall_ns")
+    __slots__ = ("stall_ns",)
 
     def __init__(self) -> None:
-        self._columns = tuple(array("q") for _ in COLUMNS)
-        self.append: Callable[..., None] = self._appender()
+        super().__init__(COLUMNS)
         self.stall_ns = array("q")
         """Gaps between two tokens of one request with a preemption between them."""
-
-    def __len__(self) -> int:
-        return len(self._columns[0])
-
-    def _appender(self) -> Callable[..., None]:
-        a, b, c, d, e, f, g, h = (column.append for column in self._columns)
-
-        def append(
-            start_ns: int,
-            duration_ns: int,
-            steps: int,
-            sequences: int,
-            context: int,
-            spread: int,
-            chunk_tokens: int,
-            blocks_used: int,
-        ) -> None:
-            a(start_ns)
-            b(duration_ns)
-            c(steps)
-            d(sequences)
-            e(context)
-            f(spread)
-            g(chunk_tokens)
-            h(blocks_used)
-
-        return append
-
-    def column(self, name: str) -> NDArray[np.int64]:
-        """One column as an array."""
-        return np.frombuffer(self._columns[COLUMNS.index(name)], dtype=np.int64)
 
     def inter_token_ns(
         self, decode_run: Callable[[int, int], DecodeRun]

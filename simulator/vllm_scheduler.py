@@ -81,19 +81,20 @@ class VllmScheduler:
 
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
         """One pass: the prompt chunks of the next step beside the decode group, the preempted."""
-        token_budget = self.limits.max_num_batched_tokens - self.group.size
-        free = self.blocks.free - self.group.blocks_needed(1)
-        if free < 0:
+        group, blocks = self.group, self.blocks
+        reserved = group.blocks_needed(1)
+        if reserved > blocks.free:
             return [], self._preempt_for_decode()
         chunks: list[Chunk] = []
+        token_budget = self.limits.max_num_batched_tokens - group.size
         if self.partial is not None:
-            chunk = self._next_chunk(self.partial, token_budget, free)
+            chunk = self._next_chunk(self.partial, token_budget, blocks.free - reserved)
             if chunk is None:
                 return [], [self._preempt_last()]
             chunks.append(chunk)
             token_budget -= chunk.new_tokens
         if self.waiting:
-            self._admit(chunks, token_budget)
+            self._admit(chunks, token_budget, reserved)
         return chunks, []
 
     def horizon(self, at_most: int) -> int:
@@ -140,10 +141,10 @@ class VllmScheduler:
             tokens.append(self.partial.num_computed_tokens)
         self.blocks.check(sum(self.blocks.blocks_for(each) for each in tokens))
 
-    def _admit(self, chunks: list[Chunk], token_budget: int) -> None:
+    def _admit(self, chunks: list[Chunk], token_budget: int, reserved: int) -> None:
         waiting, running, blocks = self.waiting, self.running, self.blocks
-        reserved = self.group.blocks_needed(1)
-        while waiting and token_budget > 0 and len(running) < self.limits.max_num_seqs:
+        max_num_seqs = self.limits.max_num_seqs
+        while waiting and token_budget > 0 and len(running) < max_num_seqs:
             request = waiting[0]
             if blocks.blocks_for(request.num_tokens) > blocks.free - reserved:
                 break

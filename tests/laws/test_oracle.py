@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
-from servecast.simulator.vllm_scheduler import VllmScheduler
-from tests.driver import Arrival, records_of, run
-from tests.reference_engine import ReferenceEngine, Seq
+from servecast.simulator.engine import Engine
+from servecast.simulator.records import Records
+from servecast.simulator.request import Request
+from servecast.simulator.run_log import COLUMNS
+from servecast.simulator.vllm_scheduler import SchedulerLimits
+from tests.driver import records_of
+from tests.scheduler_driver import SchedulerDriver
 from tests.toy_deployments import WINDOWED
 from tests.workload_cases import Case, cases
 
@@ -22,18 +26,84 @@ COST = CompiledStepCost(WINDOWED, RooflineSource())
 EXAMPLES = settings(max_examples=100, derandomize=True, deadline=None)
 
 
-class Pausing(ReferenceEngine):
-    """The reference engine, noting who has emitted how much before each step."""
+def requests_of(case: Case, outputs: dict[int, int]) -> list[Request]:
+    """Requests whose clients all declare the same, whatever they will really emit."""
+    length = case.limits.max_model_len
+    return [
+        Request(index, arrival_ns, prompt_tokens, outputs[index], length - prompt_tokens)
+        for index, arrival_ns, prompt_tokens, _ in case.arrivals
+    ]
 
-    def __init__(self, case: Case) -> None:
-        super().__init__(case.limits, COST)
-        self.emitted: list[dict[int, int]] = []
-        self.starts_ns: list[int] = []
-        self.seqs = [Seq(*arrival) for arrival in case.arrivals]
-        self.now_ns = 0
-        self.run(self.seqs)
 
-    def step_ns(self, scheduled: list[tuple[Seq, int]]) -> int:
-        """The step's time; what everyone has emitted is noted."""
-        self.emitted.append({seq.index: seq.emitted for seq in self.seqs})
-        return super().step_ns(scheduled)
+def serve(case: Case, requests: list[Request], until_ns: int | None, *, stepping: bool) -> Engine:
+    """An engine that has committed what ends at or before `until_ns`."""
+    engine = Engine(case.limits, COST, stepping=stepping)
+    for request in requests:
+        if until_ns is None or request.arrival_ns <= until_ns:
+            engine.advance(request.arrival_ns)
+            engine.submit(request, request.arrival_ns)
+    engine.advance(until_ns)
+    return engine
+
+
+def emitted(engine: Engine, request: Request) -> int:
+    """Tokens that have come out of a request."""
+    if not request.decode_end:
+        return request.emitted
+    return request.base + engine.scheduler.group.steps + 1 - request.prompt_tokens
+
+
+def decided(engine: Engine) -> tuple[object, ...]:
+    """All that a stepping engine has done and where everyone stands."""
+    scheduler = engine.scheduler
+    return (
+        {name: engine.log.column(name).tolist() for name in COLUMNS},
+        [request.index for request in scheduler.running],
+        [request.index for request in scheduler.waiting],
+        [request.index for request in engine.finished],
+        scheduler.blocks.free,
+    )
+
+
+def seen_by(now_ns: int, records: Records) -> list[tuple[int, ...]]:
+    """What records say of the time until `now_ns`; what is later is not seen."""
+    columns = (records.scheduled_ns, records.first_token_ns, records.finish_ns)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [tuple(time_ns if time_ns <= now_ns else 0 for time_ns in row) for row in rows]
+
+
+@EXAMPLES
+@given(case=cases(), share=st.floats(0, 1), data=st.data())
+def test_other_futures_have_the_same_past(case: Case, share: float, data: st.DataObject) -> None:
+    outputs = {arrival.index: arrival.output_tokens for arrival in case.arrivals}
+    whole = serve(case, requests_of(case, outputs), None, stepping=False)
+    now_ns = int(share * whole.now_ns)
+    present = requests_of(case, outputs)
+    engine = serve(case, present, now_ns, stepping=True)
+    others = dict(outputs)
+    for request in present:
+        said = emitted(engine, request)
+        if said < request.output_tokens:
+            room = case.limits.max_model_len - request.prompt_tokens
+            others[request.index] = data.draw(st.integers(said + 1, room))
+    other = serve(case, requests_of(case, others), now_ns, stepping=True)
+    assert decided(other) == decided(engine)
+    skipped = serve(case, requests_of(case, others), None, stepping=False)
+    assert seen_by(now_ns, records_of(skipped)) == seen_by(now_ns, records_of(whole))
+
+
+@EXAMPLES
+@given(case=cases(max_requests=10))
+def test_the_scheduler_serves_requests_that_do_not_know_their_length(case: Case) -> None:
+    driver = SchedulerDriver(case.limits)
+    for _, _, prompt_tokens, output_tokens in case.arrivals:
+        driver.add(prompt_tokens, output_tokens)
+    while driver.running or driver.waiting:
+        driver.step()
+
+
+def test_a_request_of_the_driver_indeed_hides_its_length() -> None:
+    driver = SchedulerDriver(SchedulerLimits(1, 1, 16, 1))
+    driver.add(1, 1)
+    with pytest.raises(AttributeError, match="output_tokens"):
+        _ = driver.scheduler.waiting[0].output_tokens

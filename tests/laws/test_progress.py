@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.engine import Engine
-from servecast.simulator.request import Request
-from servecast.simulator.vllm_scheduler import SchedulerLimits, VllmScheduler
+from servecast.simulator.vllm_scheduler import SchedulerLimits
 from tests.constant_cost import ConstantStepCost
 from tests.driver import Arrival, records_of, run
+from tests.scheduler_driver import SchedulerDriver
 from tests.toy_deployments import DENSE
 from tests.workload_cases import Case, cases
 
@@ -38,41 +38,20 @@ def test_no_time_passes_without_a_step_while_a_request_is_inside(case: Case) -> 
 @EXAMPLES
 @given(cases())
 def test_who_is_left_waiting_could_not_have_been_admitted(case: Case) -> None:
-    scheduler, limits = VllmScheduler(case.limits), case.limits
-    for arrival in case.arrivals:
-        scheduler.add_request(arrival.request())
-    while scheduler.waiting or scheduler.running:
-        chunks, preempted = scheduler.schedule()
-        group = scheduler.group
-        tokens = group.size + sum(chunk.new_tokens for chunk in chunks)
+    driver, limits = SchedulerDriver(case.limits), case.limits
+    for _, _, prompt_tokens, output_tokens in case.arrivals:
+        driver.add(prompt_tokens, output_tokens)
+    while driver.running or driver.waiting:
+        tokens, scheduler = sum(driver.schedule().values()), driver.scheduler
         assert 0 < tokens <= limits.max_num_batched_tokens
-        if scheduler.waiting and not preempted:
-            head = scheduler.waiting[0]
-            free = scheduler.blocks.free - group.blocks_needed(1)
+        if scheduler.waiting and not driver.preempted:
+            free = scheduler.blocks.free - scheduler.group.blocks_needed(1)
             assert (
                 tokens == limits.max_num_batched_tokens
                 or len(scheduler.running) == limits.max_num_seqs
-                or scheduler.blocks.blocks_for(head.num_tokens) > free
+                or scheduler.blocks.blocks_for(scheduler.waiting[0].num_tokens) > free
             )
-        step(scheduler, [chunk.request for chunk in chunks if scheduler.update(chunk)])
-
-
-def step(scheduler: VllmScheduler, speaking: list[Request]) -> None:
-    """One decode step; requests at their length leave, those that begin to speak join."""
-    filling = {*speaking, scheduler.partial}
-    decoding = [request for request in scheduler.running if request not in filling]
-    if scheduler.group.size:
-        scheduler.advance(1)
-    for request in decoding:
-        produced = request.base + scheduler.group.steps + 1 - request.prompt_tokens
-        if produced == request.output_tokens:
-            scheduler.finish(request, decoding=True)
-    for request in speaking:
-        if request.emitted == request.output_tokens:
-            scheduler.finish(request, decoding=False)
-        else:
-            scheduler.group.join(request)
-    scheduler.check()
+        driver.update()
 
 
 @EXAMPLES
@@ -91,7 +70,9 @@ def test_the_oldest_request_finishes_within_a_models_length_of_steps(case: Case)
     assert engine.unfinished == 0
     records = records_of(engine)
     finishes = np.unique(np.append(records.finish_ns, 0)).tolist()
-    assert all(later - earlier <= case.limits.max_model_len for earlier, later in pairwise(finishes))
+    assert all(
+        later - earlier <= case.limits.max_model_len for earlier, later in pairwise(finishes)
+    )
     assert records.preemptions.sum() <= engine.now_ns * case.limits.max_num_seqs
 
 
