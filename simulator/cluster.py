@@ -32,7 +32,7 @@ class Alarm(simpy.Event):
         super().__init__(env)
         self._ok = True
         self._value = None
-        self.callbacks.append(callback)
+        self.callbacks = [callback]
         env.schedule(self, priority, delay_ns)
 
 
@@ -145,7 +145,7 @@ class ClosedLoop:
     def next_request(self, _: Request) -> None:
         """Called at each finish: the client thinks, then sends."""
         if self._think_ns:
-            self._env.timeout(self._think_ns).callbacks.append(lambda _: self._send())
+            Alarm(self._env, self._think_ns, REQUESTS_ARRIVE, lambda _: self._send())
         else:
             self._send()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from heapq import heappop, heappush
+from math import inf
 
 from servecast.primitives.batch import Batch, Group
 from servecast.primitives.decode_run import DecodeRun
@@ -39,6 +40,7 @@ class Engine:
         """Requests finished since the driver last took them."""
         self.unfinished = 0
         self._cost = cost
+        self._needs_spread = cost.needs_spread
         self._stepping = stepping
         self._checking = os.environ.get("SERVECAST_CHECK") == "1"
         self._ends: list[tuple[int, int, Request]] = []
@@ -68,12 +70,9 @@ class Engine:
 
     def advance(self, until_ns: int | None) -> None:
         """Commit every run that ends at or before `until_ns` (None: until the engine is idle)."""
-        while True:
-            if not self._planned and (
-                (until_ns is not None and self.now_ns >= until_ns) or not self._plan()
-            ):
-                return
-            if until_ns is not None and self._end_ns > until_ns:
+        until = inf if until_ns is None else until_ns
+        while self._planned or (self.now_ns < until and self._plan()):
+            if self._end_ns > until:
                 return
             self._commit()
 
@@ -86,22 +85,22 @@ class Engine:
             self.scheduler.check()
 
     def _plan(self) -> bool:
-        scheduler = self.scheduler
-        if not scheduler.running and not scheduler.waiting:
+        if not self.unfinished:
             return False
         self._start_ns = self.now_ns
-        self._chunks, preempted = scheduler.schedule()
+        chunks, preempted = self.scheduler.schedule()
         for request in preempted:
             self._note_preemption(request)
-        group = scheduler.group
-        if self._chunks:
+        self._chunks = chunks
+        if chunks:
             self._steps, self._run, self._context = 1, None, 0
-            self._end_ns = self.now_ns + self._mixed_step_ns()
+            self._end_ns = self.now_ns + self._mixed_step_ns(chunks)
         else:
-            self._run = self._cost.decode_run(group.size, self._spread_now())
-            self._context = group.base_sum // group.size + group.steps
-            self._steps = 1 if preempted or self._stepping else self._decode_steps()
-            self._end_ns = self.now_ns + self._run.run_ns(self._context, self._steps)
+            group = self.scheduler.group
+            self._run = run = self._cost.decode_run(group.size, self._spread_now())
+            self._context = context = group.base_sum // group.size + group.steps
+            self._steps = steps = 1 if preempted or self._stepping else self._decode_steps()
+            self._end_ns = self.now_ns + run.run_ns(context, steps)
         self._planned = True
         return True
 
@@ -111,9 +110,9 @@ class Engine:
             request.last_token_ns = self.now_ns
             request.decode_end = 0
 
-    def _mixed_step_ns(self) -> int:
+    def _mixed_step_ns(self, chunks: list[Chunk]) -> int:
         group = self.scheduler.group
-        groups = [Group(new_tokens, 1, past) for _, new_tokens, past in self._chunks]
+        groups = [Group(new_tokens, 1, past) for _, new_tokens, past in chunks]
         if group.size:
             decode = Group(1, group.size, group.context_sum, self._spread_now(), True)
             groups.insert(0, decode)
@@ -127,7 +126,7 @@ class Engine:
         return self.scheduler.horizon(ends[0][0] - group.steps)
 
     def _spread_now(self) -> int:
-        if not self._cost.needs_spread:
+        if not self._needs_spread:
             return 0
         if self._spread is None:
             scheduler = self.scheduler
@@ -145,11 +144,10 @@ class Engine:
 
     def _commit(self) -> None:
         scheduler, chunks, steps = self.scheduler, self._chunks, self._steps
-        group = scheduler.group
+        group, blocks = scheduler.group, scheduler.blocks
         sequences = group.size
         if sequences:
             scheduler.advance(steps)
-        blocks = scheduler.blocks
         self.log.append(
             self._start_ns,
             self._end_ns - self._start_ns,
@@ -162,7 +160,8 @@ class Engine:
         )
         self.now_ns = self._end_ns
         self._planned = False
-        self._finish_decoding()
+        if self._ends and self._ends[0][0] <= group.steps:
+            self._finish_decoding()
         for chunk in chunks:
             self._finish_chunk(chunk)
         if self._checking:

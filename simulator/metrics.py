@@ -12,6 +12,9 @@ from servecast.simulator.records import Records
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 
+STUDENT_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""Two-sided 95 % quantiles of Student's t for the mean of 2, 3 … 10 values."""
+
 
 def weighted_percentile(
     values: NDArray[np.int64], counts: NDArray[np.int64], percentile: float
@@ -77,5 +80,5 @@ def batched_half_width(
     known = np.asarray([value for value in values if not np.isnan(value)])
     if len(known) < 2:
         return float("nan")
-    student = {10: 2.262, 9: 2.306, 8: 2.365, 7: 2.447}.get(len(known), 2.571)
+    student = STUDENT_95[min(len(known) - 2, len(STUDENT_95) - 1)]
     return float(student * known.std(ddof=1) / np.sqrt(len(known)))

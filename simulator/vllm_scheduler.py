@@ -158,7 +158,8 @@ class VllmScheduler:
 
     def _next_chunk(self, request: Request, token_budget: int, free: int) -> Chunk | None:
         past = request.num_computed_tokens
-        new_tokens = min(request.num_tokens - past, token_budget)
+        rest = request.num_tokens - past
+        new_tokens = rest if rest < token_budget else token_budget
         blocks = self.blocks.blocks_for(past + new_tokens) - request.num_blocks
         if blocks > free:
             return None

@@ -15,7 +15,7 @@ from servecast.simulator.vllm_scheduler import SchedulerLimits
 class Arrival(NamedTuple):
     """A request to come."""
 
-    index: int
+    number: int
     arrival_ns: int
     prompt_tokens: int
     output_tokens: int

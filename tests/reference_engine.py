@@ -49,7 +49,8 @@ class ReferenceEngine:
         self.spread: int | None = None  # of the decode group as it is, taken when it last changed
 
     def schedule(self) -> list[tuple[Seq, int]]:
-        budget, scheduled, preempted, i = self.limits.max_num_batched_tokens, [], False, 0
+        budget, preempted, i = self.limits.max_num_batched_tokens, False, 0
+        scheduled: list[tuple[Seq, int]] = []
         while i < len(self.running) and budget > 0:
             seq = self.running[i]
             new = min(seq.tokens - seq.computed, budget)
@@ -101,7 +102,8 @@ class ReferenceEngine:
         return sum(self.cost.step(Batch(tuple(groups))))
 
     def run(self, arrivals: list[Seq]) -> list[Seq]:
-        now, pending, last = 0, sorted(arrivals, key=lambda s: (s.arrival_ns, s.index)), {}
+        now, pending = 0, sorted(arrivals, key=lambda s: (s.arrival_ns, s.index))
+        last: dict[int, int] = {}
         while pending or self.waiting or self.running:
             if not self.waiting and not self.running:
                 now = max(now, pending[0].arrival_ns)

@@ -65,7 +65,7 @@ def test_the_rows_of_an_undisturbed_request_hold_its_tokens(case: Case) -> None:
 @given(cases())
 def test_the_clock_is_monotone_and_only_legal_transitions_happen(case: Case) -> None:
     engine = Engine(case.limits, COST)
-    state = {arrival.index: "new" for arrival in case.arrivals}
+    state = {arrival.number: "new" for arrival in case.arrivals}
     clock_ns = 0
     for start_ns, end_ns in instants(engine, case.arrivals):
         assert clock_ns <= start_ns < end_ns

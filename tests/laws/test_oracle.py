@@ -75,7 +75,7 @@ def seen_by(now_ns: int, records: Records) -> list[tuple[int, ...]]:
 @EXAMPLES
 @given(case=cases(), share=st.floats(0, 1), data=st.data())
 def test_other_futures_have_the_same_past(case: Case, share: float, data: st.DataObject) -> None:
-    outputs = {arrival.index: arrival.output_tokens for arrival in case.arrivals}
+    outputs = {arrival.number: arrival.output_tokens for arrival in case.arrivals}
     whole = serve(case, requests_of(case, outputs), None, stepping=False)
     now_ns = int(share * whole.now_ns)
     present = requests_of(case, outputs)

@@ -1,0 +1,102 @@
+"""Measured costs of one operation on one device by one kernel source: what the cost store holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servecast.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class TableKey:
+    """What a table was measured for; everything that is the same in all its rows."""
+
+    operation: str
+    """gemm, prefill_attention, decode_attention, moe, all_reduce … (`DIMENSIONS`)."""
+    device: str
+    """The accelerator's catalogue name."""
+    dtype: str
+    """Format of the weights (gemm, moe), of the computation (attention) or of the payload."""
+    source: str
+    """Whose kernel: an engine (vllm, sglang, trtllm), a library (nccl), or our own profiler."""
+    version: str
+    variant: str = ""
+    """What else tells kernels apart: KV format, routing distribution, block scaling."""
+    is_eager: bool = False
+    """Measured without CUDA graphs: small sizes then hold the launch, not the kernel."""
+
+
+DIMENSIONS: dict[str, tuple[str, ...]] = {
+    "gemm": ("m", "n", "k"),
+    "prefill_attention": (
+        "batch", "new_tokens", "past_tokens", "heads", "kv_heads", "head_dim", "window",
+    ),
+    "decode_attention": ("batch", "context_tokens", "heads", "kv_heads", "head_dim", "window"),
+    "mla_prefill": ("batch", "new_tokens", "past_tokens", "heads"),
+    "mla_decode": ("batch", "context_tokens", "heads"),
+    "mla_bmm": ("tokens", "heads"),
+    "moe": (
+        "tokens", "hidden", "width", "experts_per_token", "experts", "tensor_parallel",
+        "expert_parallel",
+    ),
+    "all_reduce": ("payload_elements", "ranks"),
+    "all_gather": ("payload_elements", "ranks"),
+    "reduce_scatter": ("payload_elements", "ranks"),
+    "all_to_all": ("payload_elements", "ranks"),
+}  # fmt: skip
+"""The integer dimensions of each operation's rows. A window of 0 means none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostTable:
+    """Rows of measured seconds over integer dimensions, without duplicates, sorted by dimensions."""
+
+    key: TableKey
+    points: NDArray[np.int64]
+    """One row a measurement, one column a dimension of `DIMENSIONS[key.operation]`."""
+    seconds: NDArray[np.float64]
+    spread: NDArray[np.float64] = field(repr=False)
+    """Relative half-width over repeats; NaN where a point was measured once."""
+    origin: str = ""
+    """Where the rows come from: package and file, or the command and date that measured them."""
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of the columns of `points`."""
+        return DIMENSIONS[self.key.operation]
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+
+def cost_table(
+    key: TableKey,
+    points: NDArray[np.int64],
+    seconds: NDArray[np.float64],
+    *,
+    spread: NDArray[np.float64] | None = None,
+    origin: str = "",
+) -> CostTable:
+    """A table from raw rows: sorted, duplicates averaged (their range widens the spread).
+
+    InputError where dimensions do not fit the operation, or a time is not positive and finite.
+    """
+    if key.operation not in DIMENSIONS or points.shape[1] != len(DIMENSIONS[key.operation]):
+        raise InputError(
+            f"table of `{key.operation}` has {points.shape[1]} dimensions\n"
+            f"  known: {', '.join(f'{k} ({len(v)})' for k, v in DIMENSIONS.items())}"
+        )
+    if not np.all(np.isfinite(seconds) & (seconds > 0)):
+        raise InputError(
+            f"table of `{key.operation}` on {key.device} has a time that is not positive"
+        )
+    unique, place, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
+    mean = np.bincount(place, weights=seconds) / counts
+    known = np.zeros(len(seconds)) if spread is None else np.nan_to_num(spread)
+    widest = np.zeros(len(unique))
+    np.maximum.at(widest, place, np.maximum(known, np.abs(seconds / mean[place] - 1)))
+    measured_once = (counts == 1) & (widest == 0)
+    return CostTable(key, unique, mean, np.where(measured_once, np.nan, widest), origin)
