@@ -18,6 +18,7 @@ import numpy as np
 from servecast.primitives import catalogue
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.model import Attention
 from servecast.primitives.roofline import RooflineCoefficients, RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, HostTime
 from servecast.primitives.weights import parameters
@@ -114,9 +115,11 @@ def naive_ms(row: Row) -> tuple[float, float]:
     device, tp = d.accelerator, d.tensor_parallel_size
     isl, osl = float(row.workload.prompt_tokens.mean()), float(row.workload.output_tokens.mean())
     concurrency = row.workload.concurrency or 1
-    params, layers = parameters(d.model), d.model.layers[0]
-    mixer = layers.mixer
-    per_token = 2 * layers.count * getattr(mixer, "kv_heads") * getattr(mixer, "head_dim")
+    params = parameters(d.model)
+    per_token = 0
+    for group in d.model.layers:
+        if isinstance(group.mixer, Attention):
+            per_token += 2 * group.count * group.mixer.kv_heads * group.mixer.head_dim
     kv_bytes = concurrency * (isl + osl / 2) * per_token * d.kv_cache_dtype.bytes
     flops = device.peak_flops(d.weights_dtype) * tp
     decode = max(

@@ -117,7 +117,9 @@ def by_reference(traffic: str, requests: int) -> tuple[float, Ints]:
     limits = scheduler_limits(served_by, ledger(served_by), arriving)
     loop = ReferenceEngine(limits, CompiledStepCost(served_by, RooflineSource()))
     accepted = Admission(arriving, served_by.max_model_len).requests()
-    done = loop.run([Seq(r.index, r.arrival_ns, r.prompt_tokens, r.output_tokens) for r in accepted])
+    done = loop.run(
+        [Seq(r.index, r.arrival_ns, r.prompt_tokens, r.output_tokens) for r in accepted]
+    )
     return time.process_time() - start_s, np.array([seq.finish_ns for seq in done])
 
 
@@ -179,7 +181,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="requests per point")
     parser.add_argument("--compare", type=int, default=5000, help="requests of the comparison")
-    parser.add_argument("--repeat", type=int, default=3, help="processes per point; least CPU counts")
+    parser.add_argument(
+        "--repeat", type=int, default=3, help="processes per point; least CPU counts"
+    )
     parser.add_argument("--out", type=Path, help="also write the tables: .json or .csv")
     return parser.parse_args()
 

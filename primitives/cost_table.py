@@ -52,7 +52,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class CostTable:
-    """Rows of measured seconds over integer dimensions, without duplicates, sorted by dimensions."""
+    """Measured seconds over integer dimensions: rows sorted by dimensions, without duplicates."""
 
     key: TableKey
     points: NDArray[np.int64]

@@ -15,7 +15,7 @@ Routing = Literal["round_robin", "central_queue"]
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What is deployed, as far as a rung needs to know; fields are named as the engine's options."""
+    """What is deployed, as far as a rung needs to know it; fields have the names of options."""
 
     model: ModelSpec
     accelerator: Accelerator

@@ -58,9 +58,10 @@ class PrefillAttention:
         new, past = self.new_tokens, self.past_tokens
         if self.window is None:
             return new * past + new * (new + 1) / 2
-        reach = np.minimum(past, self.window - 1)
-        growing = np.minimum(new, self.window - 1 - reach)
-        return growing * reach + growing * (growing + 1) / 2 + (new - growing) * self.window
+        reach: Quantity = np.minimum(past, self.window - 1)
+        growing: Quantity = np.minimum(new, self.window - 1 - reach)
+        clipped: Quantity = (new - growing) * self.window
+        return growing * reach + growing * (growing + 1) / 2 + clipped
 
     @property
     def flops(self) -> Quantity:

@@ -60,15 +60,12 @@ def reached(
     Queues amplify a model error, so scaling the latencies themselves would understate the band.
     """
     fast, slow = (_again(result, workload, source, factor) for factor in (1 - error, 1 + error))
-    return [
-        Reached(
-            slo,
-            result.reached(slo, slos),
-            *sorted((fast.reached(slo, slos), slow.reached(slo, slos))),
-            _sampling(result, slo, slos),
-        )
-        for slo in slos
-    ]
+    bands: list[Reached] = []
+    for slo in slos:
+        low, high = sorted((fast.reached(slo, slos), slow.reached(slo, slos)))
+        value, sampling = result.reached(slo, slos), _sampling(result, slo, slos)
+        bands.append(Reached(slo, value, low, high, sampling))
+    return bands
 
 
 def _again(result: Result, workload: Workload, source: CostSource, factor: float) -> Result:

@@ -181,7 +181,7 @@ class _Curves:
     def tpot(self, running: Floats, rate: Floats) -> Floats:
         """Mean time per output token at `running` sequences and `rate` prompts per second."""
         busy = np.minimum(rate * np.interp(running, self.n, self._added_mean), 0.99)
-        return np.interp(running, self.n, self.decode_s) / (1 - busy)
+        return np.asarray(np.interp(running, self.n, self.decode_s) / (1 - busy))
 
     def tpot_p95(self, running: Floats, rate: Floats, n_max: Floats) -> Floats:
         """TPOT of the requests that met a batch and a prompt load two deviations above the mean.
@@ -205,13 +205,13 @@ class _Curves:
         """Steps that carry a request's own prompt, on average."""
         steps = np.interp(running, self.n, self._steps.mean(axis=1))
         decode = np.interp(running, self.n, self.decode_s)
-        return steps * decode + np.interp(running, self.n, self._added_mean)
+        return np.asarray(steps * decode + np.interp(running, self.n, self._added_mean))
 
     def own_prefill_p95(self, running: Floats) -> Floats:
         """The same for the p95 prompt."""
         steps = np.interp(running, self.n, self._steps[:, -1])
         decode = np.interp(running, self.n, self.decode_s)
-        return steps * decode + np.interp(running, self.n, self._added_p95)
+        return np.asarray(steps * decode + np.interp(running, self.n, self._added_p95))
 
 
 def _added_s(cost: CompiledStepCost, running: int, budget: int, prompt: int) -> float:

@@ -210,7 +210,7 @@ class Evaluator:
 
 
 def _price_alone(objectives: Sequence[Objective], workload: Workload) -> bool:
-    """Whether more GPUs can only cost more: one price, and a rate that any feasible answer serves."""
+    """Whether more GPUs can only cost more: one price, and a rate that every answer serves."""
     names = {objective.name for objective in objectives}
     return workload.concurrency is None and len(names) == 1 and names <= set(PRICES)
 
@@ -248,7 +248,7 @@ def _floor(priced: Estimate, row: int, slo: Slo) -> float | None:
 
 
 def _estimated(priced: Estimate, row: int, slo: Slo) -> float:
-    """The estimate's value of what an SLO bounds; infinite or 0 where it has none, so it is missed."""
+    """The estimate's value of what an SLO bounds; where it has none, one that misses it."""
     if slo.metric in ("ttft", "tpot"):
         tail = slo.percentile is not None and slo.percentile > 50
         return float(getattr(priced, f"{slo.metric}_{'p95' if tail else 'mean'}")[row])

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from servecast.search.evaluator import Answer, Evaluator
 from servecast.search.space import Candidate, Value, key_of
+from servecast.simulator.objective import Direction
+
+if TYPE_CHECKING:
+    import optuna
 
 Progress = Callable[[int, int], None]
 """Called with trials done and trials in all."""
 
-_DIRECTIONS = {"minimise": "minimize", "maximise": "maximize"}
+_DIRECTIONS: dict[Direction, Literal["minimize", "maximize"]] = {
+    "minimise": "minimize",
+    "maximise": "maximize",
+}
 
 WORST = 1e12
 """Stands for an undefined objective, which Optuna would refuse."""
@@ -75,42 +83,51 @@ def _tpe(
     seed: int,
     progress: Progress | None,
 ) -> Study:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     by_key = {key_of(candidate.choice): candidate for candidate in ranked}
-    study = optuna.create_study(
-        directions=[_DIRECTIONS[o.direction] for o in evaluator.objectives],
-        sampler=optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=min(10, trials // 4),
-            constraints_func=lambda trial: trial.user_attrs["violations"],
-        ),
-    )
+    study = _study(evaluator, trials, seed)
     for candidate in ranked[: max(4, trials // 4)]:
         study.enqueue_trial(dict(candidate.choice))
     answers: dict[object, Answer] = {}
-    for _ in range(4 * trials):
+    while len(answers) < trials and len(study.trials) < 4 * trials:
         trial = study.ask()
-        choice = {
-            name: trial.suggest_categorical(name, values) for name, values in dimensions.items()
-        }
-        candidate = by_key.get(key_of(choice))
-        if candidate is None:
+        key = key_of(_suggestion(trial, dimensions))
+        if key not in by_key:
             trial.set_user_attr("violations", [1e6] * max(1, len(evaluator.slos)))
             study.tell(trial, [_worst(o.direction) for o in evaluator.objectives])
             continue
-        answer = answers[key_of(choice)] = evaluator.answer(candidate)
+        answer = answers[key] = evaluator.answer(by_key[key])
         trial.set_user_attr("violations", list(answer.violations) or [0.0])
         study.tell(trial, [_finite(v) for v in answer.values])
         if progress is not None:
             progress(len(answers), trials)
-        if len(answers) == min(trials, len(ranked)):
-            break
     return Study(tuple(answers.values()), len(study.trials))
 
 
-def _worst(direction: str) -> float:
+def _study(evaluator: Evaluator, trials: int, seed: int) -> optuna.Study:
+    """An in-memory study whose sampler knows SLOs as constraints, not as penalties."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(
+        seed=seed,
+        n_startup_trials=min(10, trials // 4),
+        constraints_func=lambda trial: trial.user_attrs["violations"],
+    )
+    directions = [_DIRECTIONS[objective.direction] for objective in evaluator.objectives]
+    return optuna.create_study(directions=directions, sampler=sampler)
+
+
+def _suggestion(
+    trial: optuna.Trial, dimensions: Mapping[str, tuple[Value, ...]]
+) -> dict[str, Value]:
+    choice: dict[str, Value] = {}
+    for name, values in dimensions.items():
+        chosen = trial.suggest_categorical(name, values)
+        choice[name] = next(value for value in values if value == chosen)
+    return choice
+
+
+def _worst(direction: Direction) -> float:
     return WORST if direction == "minimise" else -WORST
 
 

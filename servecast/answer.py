@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from servecast.output import Output
+from servecast.output import Output, literal
 from servecast.primitives.units import format_rate
 from servecast.search.baseline import Baseline, gain
 from servecast.search.evaluator import Answer
@@ -52,11 +52,11 @@ def show_answer(out: Output, answer: Recommendation, written: Written) -> None:
         out.line(f"  {line}")
     out.line(f"\n{found_by(answer)}")
     if written.refusal is not None:
-        out.line(f"\nno files to start it: {written.refusal}")
+        out.line(f"\nno files to start it: {literal(written.refusal)}")
     elif answer.best is not None:
-        out.line(f"\nstart it   {written.start_command}")
-        out.line(f"verify it  {written.verify_command}")
-    out.note(f"\neverything that was tried: {written.folder}")
+        out.line(f"\nstart it   {literal(written.start_command)}", whole=True)
+        out.line(f"verify it  {literal(written.verify_command)}", whole=True)
+    out.note(f"\neverything that was tried: {literal(written.folder)}")
 
 
 def title(answer: Recommendation) -> str:
@@ -69,7 +69,8 @@ def title(answer: Recommendation) -> str:
         else f"{workload.concurrency} at a time"
     )
     gpus = f"up to {question.space.gpus} × {d.accelerator.name}"
-    return f"{d.model.name} · {len(workload):,} requests of {workload.name} {pace} · {gpus}"
+    requests = f"{len(workload):,} requests of {literal(workload.name)}"
+    return f"{literal(d.model.name)} · {requests} {pace} · {gpus}"
 
 
 def prices(shown: Answer, answer: Recommendation) -> list[str]:
@@ -125,7 +126,9 @@ def binding(answer: Recommendation) -> str:
         key=lambda row: row[1],
     )
     slo, missed, reached = worst
-    return f"Binding: {slo}. The nearest miss reaches {quantity(slo, reached.value)}, {missed:.0%} off"
+    return (
+        f"Binding: {slo}. The nearest miss reaches {quantity(slo, reached.value)}, {missed:.0%} off"
+    )
 
 
 def why(shown: Answer, rank: int, answer: Recommendation) -> list[str]:
@@ -138,7 +141,9 @@ def why(shown: Answer, rank: int, answer: Recommendation) -> list[str]:
     lines = [
         f"a replica holds {batch:.0f} requests on average; its KV cache is {use:.0%} full at most",
     ]
-    tightest = max(zip(answer.question.slos, shown.violations, strict=True), key=lambda r: r[1], default=None)
+    tightest = max(
+        zip(answer.question.slos, shown.violations, strict=True), key=lambda r: r[1], default=None
+    )
     if tightest is not None and shown.is_feasible:
         lines.append(f"the tightest SLO is {tightest[0]}, with {-tightest[1]:.0%} to spare")
     others = {a.deployment.gpus for a in answer.answers if a.is_feasible and a.rung == "simulate"}
@@ -198,7 +203,9 @@ def answer_json(answer: Recommendation, written: Written) -> Mapping[str, object
 
 
 def _show_runners_up(out: Output, answer: Recommendation) -> None:
-    others = answer.ranked[1 : RUNNERS_UP + 1] if answer.ranked else answer.misses[1 : RUNNERS_UP + 1]
+    others = (
+        answer.ranked[1 : RUNNERS_UP + 1] if answer.ranked else answer.misses[1 : RUNNERS_UP + 1]
+    )
     if not others:
         return
     out.line(f"\n[bold]{'Runners-up' if answer.ranked else 'Further misses'}[/]")

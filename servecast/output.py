@@ -9,8 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from servecast import layout
 
 
 class Bar:
@@ -22,49 +32,63 @@ class Bar:
 
     def stage(self, description: str) -> None:
         """Something new begins, of unknown length."""
-        self._progress.update(self._task, description=description, total=None, completed=0)
+        self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(description, total=None)
 
     def step(self, done: int, total: int) -> None:
         """`done` of `total` are done."""
         self._progress.update(self._task, completed=done, total=total)
 
 
+class DoneOfTotal(ProgressColumn):
+    """`12/36` in a progress line; nothing while the total is not known."""
+
+    def render(self, task: Task) -> Text:
+        """The counts as text."""
+        return Text("" if task.total is None else f"{task.completed:.0f}/{task.total:.0f}")
+
+
 class Output:
-    """One verb's output. `json_mode` prints one JSON value; otherwise tables and lines."""
+    """One verb's output. `json_mode` prints one JSON value; otherwise tables and lines.
+
+    On a terminal lines break between words and texts fold inside their column. A pipe or a file has
+    no width: every line and every row of a table stays whole, for `grep` and the like.
+    """
 
     def __init__(self, *, json_mode: bool, quiet: bool, no_color: bool) -> None:
         self.json_mode = json_mode
         self.quiet = quiet
         plain = True if no_color else None  # None: rich decides (terminal, NO_COLOR)
-        self._out = Console(no_color=plain, highlight=False, soft_wrap=True)
-        self._talk = Console(stderr=True, no_color=plain, highlight=False, quiet=quiet)
+        self._out = Console(no_color=plain, highlight=False, emoji=False)
+        self._talk = Console(stderr=True, no_color=plain, highlight=False, emoji=False, quiet=quiet)
 
     def data(self, value: object) -> None:
         """The answer as JSON; what is not a number becomes null."""
         json.dump(plain_json(value), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
         sys.stdout.write("\n")
 
-    def line(self, text: str = "") -> None:
-        """A line of the answer; rich markup is understood."""
-        self._out.print(text)
+    def line(self, text: str = "", *, whole: bool = False) -> None:
+        """A line of the answer, or several; rich markup is understood.
+
+        `whole` never breaks it: a command or a path, to be copied.
+        """
+        _print(self._out, text, None if whole else _width(self._out))
 
     def table(
-        self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        spare: Sequence[str] = (),
     ) -> None:
-        """A table of the answer; columns after the first that hold figures are right-aligned."""
-        rows = list(rows)
-        table = Table(box=None, title=title, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
-        for index, column in enumerate(columns):
-            cells = [row[index] for row in rows]
-            numeric = index > 0 and all(cell[:1].isdigit() or cell[:1] in "$-±–" for cell in cells)
-            table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        self._out.print(table)
+        """A table of the answer; `spare` columns are left out first where it is too wide."""
+        cells = [[Text.from_markup(cell, emoji=False) for cell in row] for row in rows]
+        for line in layout.table(columns, cells, _width(self._out), spare):
+            self._out.print(line, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Talk beside the answer, on stderr."""
-        self._talk.print(text)
+        _print(self._talk, text, _width(self._talk))
 
     @contextmanager
     def progress(self, description: str) -> Iterator[Bar]:
@@ -72,7 +96,7 @@ class Output:
         progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            DoneOfTotal(),
             TimeElapsedColumn(),
             console=self._talk,
             transient=True,
@@ -80,6 +104,11 @@ class Output:
         )
         with progress:
             yield Bar(progress, description)
+
+
+def literal(text: object) -> str:
+    """A path or a name as rich markup that prints it as it is, square brackets and all."""
+    return escape(str(text))
 
 
 def plain_json(value: object) -> object:
@@ -93,3 +122,14 @@ def plain_json(value: object) -> object:
     if isinstance(value, Sequence):
         return [plain_json(item) for item in value]
     return str(value)
+
+
+def _width(console: Console) -> int | None:
+    """Columns of a terminal; None for a pipe or a file."""
+    return console.width if console.is_terminal else None
+
+
+def _print(console: Console, text: str, width: int | None) -> None:
+    for part in Text.from_markup(text, emoji=False).split("\n", allow_blank=True):
+        for line in layout.fold(part, width):
+            console.print(line, soft_wrap=True)

@@ -9,9 +9,10 @@ from servecast.domain import deployment, workload
 from servecast.errors import InputError, UnsupportedError
 from servecast.primitives import catalogue
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.model import ModelSpec
 from servecast.primitives.roofline import RELATIVE_ERROR, RooflineSource
 from servecast.scenario import Scenario
-from servecast.search.engine_defaults import defaults
+from servecast.search.engine_defaults import EngineDefaults, defaults
 from servecast.search.recommend import Question
 from servecast.search.serve_command import ServeCommand, parse
 from servecast.search.space import Choice, Space
@@ -30,6 +31,7 @@ def space_of(scenario: Scenario) -> Space:
 def question(scenario: Scenario, *, trials: int, current: str | None = None) -> Question:
     """What `servecast recommend` asks of the search; `current` is the user's own start command."""
     space = space_of(scenario)
+    command = parse(current) if current else None
     return Question(
         space=space,
         workload=workload(scenario),
@@ -39,7 +41,8 @@ def question(scenario: Scenario, *, trials: int, current: str | None = None) -> 
         relative_error=RELATIVE_ERROR,
         trials=trials,
         seed=scenario.seed,
-        current=current_deployment(scenario, parse(current)) if current else None,
+        current=current_deployment(scenario, command) if command else None,
+        current_name=_current_name(scenario, command) if command else "",
     )
 
 
@@ -49,6 +52,37 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
     As many replicas as the budget holds. What the command leaves out, the engine's defaults set.
     UnsupportedError, naming them, for options that change the schedule and are not modelled.
     """
+    model = _served_model(scenario, command)
+    engine = _defaults(scenario)
+    max_model_len = command.max_model_len or model.max_model_len
+    limits = engine.limits(
+        max_model_len=max_model_len,
+        max_num_seqs=command.max_num_seqs,
+        max_num_batched_tokens=command.max_num_batched_tokens,
+        enable_chunked_prefill=command.enable_chunked_prefill,
+    )
+    space = space_of(scenario)
+    like = space.build(next(iter(space.choices())))
+    one = replace(
+        like,
+        model=model,
+        weights_dtype=weights_dtype(model, command.weights_dtype),
+        kv_cache_dtype=command.kv_cache_dtype or like.kv_cache_dtype,
+        max_model_len=max_model_len,
+        max_num_seqs=limits.max_num_seqs,
+        max_num_batched_tokens=limits.max_num_batched_tokens,
+        replicas=1,
+        tensor_parallel_size=command.tensor_parallel_size or 1,
+        enable_expert_parallel=bool(command.enable_expert_parallel),
+        block_size=command.block_size or engine.block_size,
+        gpu_memory_utilization=command.gpu_memory_utilization or engine.gpu_memory_utilization,
+        num_gpu_blocks_override=command.num_gpu_blocks_override,
+    )
+    return _with_replicas(one, scenario.hardware.gpus)
+
+
+def _served_model(scenario: Scenario, command: ServeCommand) -> ModelSpec:
+    """The command's model; refused where it is another, or set up as nothing can be simulated."""
     if command.unmodelled:
         raise UnsupportedError(
             f"the command sets what is not modelled yet: {', '.join(command.unmodelled)}",
@@ -60,35 +94,18 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
             f"the command serves `{model.name}`, the scenario `{scenario.model}`",
             hint="compare deployments of the same model",
         )
+    return model
+
+
+def _defaults(scenario: Scenario) -> EngineDefaults:
     device = catalogue.accelerator(scenario.hardware.gpu[0])
-    engine = defaults("vllm", scenario.engine.version[0], device)
-    max_model_len = command.max_model_len or model.max_model_len
-    limits = engine.limits(
-        max_model_len=max_model_len,
-        max_num_seqs=command.max_num_seqs,
-        max_num_batched_tokens=command.max_num_batched_tokens,
-        enable_chunked_prefill=command.enable_chunked_prefill,
-    )
-    space = space_of(scenario)
-    like = space.build(next(iter(space.choices())))
-    return _with_replicas(
-        replace(
-            like,
-            model=model,
-            weights_dtype=weights_dtype(model, command.weights_dtype),
-            kv_cache_dtype=command.kv_cache_dtype or like.kv_cache_dtype,
-            max_model_len=max_model_len,
-            max_num_seqs=limits.max_num_seqs,
-            max_num_batched_tokens=limits.max_num_batched_tokens,
-            replicas=1,
-            tensor_parallel_size=command.tensor_parallel_size or 1,
-            enable_expert_parallel=bool(command.enable_expert_parallel),
-            block_size=command.block_size or engine.block_size,
-            gpu_memory_utilization=command.gpu_memory_utilization or engine.gpu_memory_utilization,
-            num_gpu_blocks_override=command.num_gpu_blocks_override,
-        ),
-        scenario.hardware.gpus,
-    )
+    return defaults("vllm", scenario.engine.version[0], device)
+
+
+def _current_name(scenario: Scenario, command: ServeCommand) -> str:
+    """What a comparison calls the user's command, with what the simulation leaves out of it."""
+    left_out = command.not_simulated(_defaults(scenario))
+    return f"your command without {', '.join(left_out)}" if left_out else "your command"
 
 
 def _with_replicas(one: Deployment, gpus: int) -> Deployment:

@@ -116,4 +116,3 @@ def _write_deployment(folder: Path, rank: int, best: Answer, answer: Recommendat
         why="\n".join(f"- {line}" for line in why(best, rank, answer)),
         slos=answer.question.slos,
     )
-

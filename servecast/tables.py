@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from servecast.output import Output
+from servecast.output import Output, literal
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.units import format_rate, format_seconds, format_share
 from servecast.search.band import Reached
@@ -13,29 +13,28 @@ from servecast.simulator.result import Result
 from servecast.simulator.slo import Slo
 
 LATENCY_WORDS = {
-    "ttft": "time to first token",
-    "tpot": "time per output token",
-    "itl": "inter-token latency",
-    "e2e": "end to end",
+    "ttft": "to the first token",
+    "tpot": "per output token",
+    "itl": "between tokens",
+    "e2e": "to the last token",
 }
 
 
 def deployment_line(deployment: Deployment) -> str:
-    """What is deployed, in the engine's own words."""
+    """What is deployed, in two lines: the hardware and formats, then the engine's own limits."""
     d = deployment
     replicas = "1 replica" if d.replicas == 1 else f"{d.replicas} replicas"
     parts = [
         f"{replicas} of {d.gpus_per_replica} × {d.accelerator.name}",
-        f"tensor_parallel_size {d.tensor_parallel_size}",
-        f"max_num_seqs {d.max_num_seqs}",
-        f"max_num_batched_tokens {d.max_num_batched_tokens}",
         f"{d.weights_dtype} weights, {d.kv_cache_dtype} KV",
     ]
     if d.enable_expert_parallel:
-        parts.insert(2, "expert parallel")
+        parts.append("expert parallel")
     if d.replicas > 1:
         parts.append(d.routing.replace("_", " "))
-    return " · ".join(parts)
+    names = ("tensor_parallel_size", "max_num_seqs", "max_num_batched_tokens")
+    limits = " · ".join(f"{name} {getattr(d, name)}" for name in names)
+    return f"{' · '.join(parts)}\n{limits}"
 
 
 def quantity(slo: Slo, value: float) -> str:
@@ -57,27 +56,35 @@ def show_reached(out: Output, bands: Sequence[Reached], error: float) -> None:
         (
             str(band.slo),
             quantity(band.slo, band.value),
-            f"{quantity(band.slo, band.low)} … {quantity(band.slo, band.high)}",
+            _span(quantity(band.slo, band.low), quantity(band.slo, band.high)),
             "–" if band.sampling != band.sampling else f"± {quantity(band.slo, band.sampling)}",
             verdict(band),
         )
         for band in bands
     ]
     out.line()
-    out.table(("SLO", "reached", f"if steps are ±{error:.0%}", "sampling 95 %", ""), rows)
+    out.table(("SLO", "reached", f"if steps ±{error:.0%}", "sampling 95 %", ""), rows)
 
 
 def verdict(band: Reached) -> str:
     """Met, met at the forecast but not all over its band, or missed."""
     if not band.is_met:
         return "[red]missed[/]"
-    return "[green]met[/]" if band.is_safe else "[yellow]met, not all over the band[/]"
+    return "[green]met[/]" if band.is_safe else "[yellow]met, band crosses it[/]"
+
+
+def _span(low: str, high: str) -> str:
+    """`239 to 473 ms`: the unit once where both have the same."""
+    figures, _, unit = low.rpartition(" ")
+    return f"{figures if figures and high.endswith(f' {unit}') else low} to {high}"
 
 
 def show_result(out: Output, result: Result) -> None:
     """One run: the deployment, latencies, rates, and what was out of the ordinary."""
     out.line(deployment_line(result.deployment))
-    out.line(f"{result.arrived:,} requests of {result.workload} in {format_seconds(result.duration_s)}\n")
+    out.line(
+        f"{result.arrived:,} requests of {literal(result.workload)} in {format_seconds(result.duration_s)}\n"
+    )
     columns = ("latency", "mean", "p50", "p90", "p95", "p99", "max")
     rows = [
         (f"{name} ({words})", *(_seconds(v) for v in asdict(getattr(result, name)).values()))
@@ -96,7 +103,9 @@ def remarks(result: Result) -> list[str]:
     """What a reader must know of a run besides its figures."""
     lines: list[str] = []
     if result.is_overloaded:
-        lines.append("[red]overload[/]: requests arrive faster than they are served, the queue grows")
+        lines.append(
+            "[red]overload[/]: requests arrive faster than they are served, the queue grows"
+        )
     if len(result.rejected):
         lines.append(f"{len(result.rejected):,} prompts exceed max_model_len and were rejected")
     if result.truncated:

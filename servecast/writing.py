@@ -25,7 +25,8 @@ def replacing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     except OSError as error:
         raise ServecastError(
-            f"{path} cannot be written: {error.strerror}", hint="name a folder that you may write to"
+            f"{path} cannot be written: {error.strerror}",
+            hint="name a folder that you may write to",
         ) from error
     os.close(handle)
     scratch = Path(name)

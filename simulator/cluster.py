@@ -40,10 +40,11 @@ class Cluster:
     """Engines that share a router and a clock (integer nanoseconds).
 
     Engines are lazy; simpy knows only the moments at which they touch something else. Behind a
-    static router with an open loop that is never, and the engines run to the end on their own. An
-    engine that must be watched (`on_finish` is set, or the router looks at it) is woken at the end
-    of each planned run. Within an instant runs end first, then clients and the router act, then the
-    next runs are planned, so that one step sees all simultaneous arrivals.
+    static router with an open loop that is never: the engines take their arrivals and run to the
+    end on their own, and simpy's clock stands still. Engines that must be watched (`on_finish` is
+    set, or the router looks at them) are woken at the end of each planned run. Within an instant
+    runs end first, then clients and the router act, then the next runs are planned, so that one
+    step sees all simultaneous arrivals.
     """
 
     def __init__(
@@ -59,14 +60,14 @@ class Cluster:
         """Requests that no replica has a place for."""
         self._router = router
         self._on_finish = on_finish
-        self._watched = on_finish is not None or not router.is_static
+        self.is_watched = on_finish is not None or not router.is_static
         self._alarms = {id(engine): 0 for engine in engines}
 
     def submit(self, request: Request) -> None:
-        """Hand in a request now."""
+        """Hand in a request at its arrival time: now, if the engines are watched."""
         self.queue.append(request)
         if len(self.queue) == 1:
-            self._dispatch()
+            self._dispatch(request.arrival_ns)
 
     def drain(self) -> None:
         """Run every engine until it is idle; for after the last event."""
@@ -74,15 +75,14 @@ class Cluster:
             engine.advance(None)
             engine.finished.clear()
 
-    def _dispatch(self) -> None:
-        now = int(self.env.now)
+    def _dispatch(self, now_ns: int) -> None:
         while self.queue:
             engine = self._router.route(self.engines, self.queue[0])
             if engine is None:
                 return
-            engine.advance(now)
-            engine.submit(self.queue.popleft(), now)
-            if self._watched:
+            engine.advance(now_ns)
+            engine.submit(self.queue.popleft(), now_ns)
+            if self.is_watched:
                 self._watch(engine)
             else:
                 engine.finished.clear()
@@ -114,21 +114,21 @@ class Cluster:
         if self._on_finish is not None:
             for request in finished:
                 self._on_finish(request)
-        self._dispatch()
+        self._dispatch(int(self.env.now))
 
 
 def open_loop(cluster: Cluster, requests: Iterable[Request]) -> Process:
     """Clients that send each request at its arrival time, whatever happens."""
     now = int(cluster.env.now)
     for request in requests:
-        if request.arrival_ns > now:
+        if cluster.is_watched and request.arrival_ns > now:
             yield cluster.env.timeout(request.arrival_ns - now)
             now = request.arrival_ns
         cluster.submit(request)
 
 
 class ClosedLoop:
-    """`concurrency` clients that each send their next request `think_ns` after the last finished."""
+    """Clients that each send their next request `think_ns` after their last one has finished."""
 
     def __init__(self, env: simpy.Environment, requests: Iterable[Request], think_ns: int) -> None:
         self._env = env

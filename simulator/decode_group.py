@@ -58,7 +58,9 @@ class DecodeGroup:
             residues[request.base % self._block_size] += 1
         base_sum = sum([request.base for request in requests])
         if (self.size, self.base_sum, self._residues) != (len(requests), base_sum, residues):
-            raise AssertionError(f"a decode group of {self.size}, {len(requests)} decoding requests")
+            raise AssertionError(
+                f"a decode group of {self.size}, {len(requests)} decoding requests"
+            )
 
     def needs_block(self, request: Request) -> bool:
         """Whether the request's next token starts a new block."""

@@ -51,6 +51,7 @@ class Engine:
         self._chunks: list[Chunk] = []
         self._run: DecodeRun | None = None
         self._context = 0
+        self._chunk_tokens = 0
         self._spread: int | None = None
 
     def submit(self, request: Request, now_ns: int) -> None:
@@ -93,14 +94,9 @@ class Engine:
             self._note_preemption(request)
         self._chunks = chunks
         if chunks:
-            self._steps, self._run, self._context = 1, None, 0
-            self._end_ns = self.now_ns + self._mixed_step_ns(chunks)
+            self._plan_mixed_step(chunks)
         else:
-            group = self.scheduler.group
-            self._run = run = self._cost.decode_run(group.size, self._spread_now())
-            self._context = context = group.base_sum // group.size + group.steps
-            self._steps = steps = 1 if preempted or self._stepping else self._decode_steps()
-            self._end_ns = self.now_ns + run.run_ns(context, steps)
+            self._plan_decode_run(one_step=self._stepping or bool(preempted))
         self._planned = True
         return True
 
@@ -110,20 +106,28 @@ class Engine:
             request.last_token_ns = self.now_ns
             request.decode_end = 0
 
-    def _mixed_step_ns(self, chunks: list[Chunk]) -> int:
+    def _plan_mixed_step(self, chunks: list[Chunk]) -> None:
         group = self.scheduler.group
-        groups = [Group(new_tokens, 1, past) for _, new_tokens, past in chunks]
+        groups: list[Group] = []
         if group.size:
-            decode = Group(1, group.size, group.context_sum, self._spread_now(), True)
-            groups.insert(0, decode)
+            groups.append(Group(1, group.size, group.context_sum, self._spread_now(), True))
+        chunk_tokens = 0
+        for _, new_tokens, past_tokens in chunks:
+            groups.append(Group(new_tokens, 1, past_tokens))
+            chunk_tokens += new_tokens
         device_ns, host_ns = self._cost.step(Batch(tuple(groups)))
-        return device_ns + host_ns
+        self._steps, self._run, self._context, self._chunk_tokens = 1, None, 0, chunk_tokens
+        self._end_ns = self.now_ns + device_ns + host_ns
 
-    def _decode_steps(self) -> int:
+    def _plan_decode_run(self, *, one_step: bool) -> None:
         ends, group = self._ends, self.scheduler.group
         while ends[0][0] != ends[0][2].decode_end:
             heappop(ends)  # a preempted request's end moved
-        return self.scheduler.horizon(ends[0][0] - group.steps)
+        steps = 1 if one_step else self.scheduler.horizon(ends[0][0] - group.steps)
+        context = group.base_sum // group.size + group.steps
+        run = self._cost.decode_run(group.size, self._spread_now())
+        self._steps, self._run, self._context, self._chunk_tokens = steps, run, context, 0
+        self._end_ns = self.now_ns + run.run_ns(context, steps)
 
     def _spread_now(self) -> int:
         if not self._needs_spread:
@@ -143,7 +147,7 @@ class Engine:
             self._end_ns = self._start_ns + run.run_ns(self._context, self._steps)
 
     def _commit(self) -> None:
-        scheduler, chunks, steps = self.scheduler, self._chunks, self._steps
+        scheduler, steps = self.scheduler, self._steps
         group, blocks = scheduler.group, scheduler.blocks
         sequences = group.size
         if sequences:
@@ -155,14 +159,14 @@ class Engine:
             sequences,
             self._context,
             self._spread or 0,
-            sum([chunk.new_tokens for chunk in chunks]) if chunks else 0,
+            self._chunk_tokens,
             blocks.total - blocks.free,
         )
         self.now_ns = self._end_ns
         self._planned = False
         if self._ends and self._ends[0][0] <= group.steps:
             self._finish_decoding()
-        for chunk in chunks:
+        for chunk in self._chunks:
             self._finish_chunk(chunk)
         if self._checking:
             self.check()

@@ -29,7 +29,7 @@ def weighted_percentile(
     rank = percentile / 100.0 * float(last[-1])
     low, high = np.searchsorted(last, [np.floor(rank), np.ceil(rank)])
     lower, upper = float(values[order[low]]), float(values[order[high]])
-    return lower + (upper - lower) * (rank - np.floor(rank))
+    return lower + (upper - lower) * float(rank - np.floor(rank))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,18 @@ class Distribution:
     max: float
 
 
+_NAN = float("nan")
+UNDEFINED = Distribution(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN)
+"""Of nothing."""
+
+
 def distribution(values_s: NDArray[np.float64]) -> Distribution:
     """Of the values that are defined; NaN throughout where there is none."""
     values_s = values_s[~np.isnan(values_s)]
     if not len(values_s):
-        return Distribution(*[float("nan")] * 6)
-    quantiles = np.percentile(values_s, PERCENTILES).tolist()
-    return Distribution(float(values_s.mean()), *quantiles, float(values_s.max()))
+        return UNDEFINED
+    p50, p90, p95, p99 = np.percentile(values_s, PERCENTILES).tolist()
+    return Distribution(float(values_s.mean()), p50, p90, p95, p99, float(values_s.max()))
 
 
 def inter_token_distribution(
@@ -59,11 +64,11 @@ def inter_token_distribution(
     """ITL pooled over tokens, in seconds."""
     total = int(counts.sum())
     if not total:
-        return Distribution(*[float("nan")] * 6)
+        return UNDEFINED
     mean = float((waits_ns.astype(np.float64) * counts).sum()) / total
-    quantiles = [weighted_percentile(waits_ns, counts, q) for q in PERCENTILES]
-    seconds = [value / 1e9 for value in (mean, *quantiles, float(waits_ns[counts > 0].max()))]
-    return Distribution(*seconds)
+    p50, p90, p95, p99 = (weighted_percentile(waits_ns, counts, q) / 1e9 for q in PERCENTILES)
+    longest = float(waits_ns[counts > 0].max()) / 1e9
+    return Distribution(mean / 1e9, p50, p90, p95, p99, longest)
 
 
 def batched_half_width(

@@ -54,7 +54,8 @@ class Records:
         """Mean time per output token after the first; NaN for a request of one token."""
         gaps = self.output_tokens - 1
         spent = (self.finish_ns - self.first_token_ns).astype(np.float64)
-        return np.divide(spent, gaps, out=np.full(len(self), np.nan), where=gaps > 0)
+        undefined = np.full(len(self), np.nan)
+        return np.asarray(np.divide(spent, gaps, out=undefined, where=gaps > 0), dtype=np.float64)
 
 
 COLUMNS = tuple(field.name for field in fields(Records))

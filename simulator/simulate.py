@@ -74,15 +74,13 @@ def refuse_unmodelled(deployment: Deployment) -> None:
     link, size = deployment.accelerator.link, deployment.tensor_parallel_size
     if size > link.domain:
         raise UnsupportedError(
-            f"tensor_parallel_size {size} exceeds the {link.domain} × {deployment.accelerator.name} "
-            "that share a node: collectives across nodes are not modelled yet",
+            f"tensor_parallel_size {size} exceeds the {link.domain} that share a node of "
+            f"{deployment.accelerator.name}: collectives across nodes are not modelled yet",
             hint=f"set tensor_parallel_size to {link.domain} or less",
         )
 
 
-def scheduler_limits(
-    deployment: Deployment, memory: Ledger, workload: Workload
-) -> SchedulerLimits:
+def scheduler_limits(deployment: Deployment, memory: Ledger, workload: Workload) -> SchedulerLimits:
     """The scheduler's limits of one replica.
 
     Hybrid caches are approximated by the plain cache that holds as many requests of the workload's

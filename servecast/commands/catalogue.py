@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="A model, or a config.json; all if left out.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A model, or a config.json; all if left out.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -65,8 +67,9 @@ def _show_model(out: Output, model: ModelSpec) -> None:
         return
     out.line(f"[bold]{model.name}[/] · {model.architecture}")
     out.line(
-        f"{parameters(model) / 1e9:.2f}B parameters, {active_parameters(model) / 1e9:.2f}B active · "
-        f"hidden {model.hidden} · vocabulary {model.vocab} · context {model.max_model_len} · "
+        f"{parameters(model) / 1e9:.2f}B parameters, "
+        f"{active_parameters(model) / 1e9:.2f}B active · hidden {model.hidden} · "
+        f"vocabulary {model.vocab} · context {model.max_model_len} · "
         f"weights {model.weights_dtype}\n"
     )
     rows = ([str(group.count), str(group.mixer), str(group.ffn)] for group in model.layers)
@@ -75,7 +78,15 @@ def _show_model(out: Output, model: ModelSpec) -> None:
 
 
 def _model_row(model: ModelSpec) -> dict[str, object]:
-    keys = ("model", "params", "active_params", "layers", "attention", "weights_dtype", "max_model_len")
+    keys = (
+        "model",
+        "params",
+        "active_params",
+        "layers",
+        "attention",
+        "weights_dtype",
+        "max_model_len",
+    )
     return {**dict(zip(keys, _model_figures(model), strict=True)), "source": model.source}
 
 
@@ -95,6 +106,15 @@ def _model_figures(model: ModelSpec) -> tuple[object, ...]:
     )
 
 
+_KEYS = (
+    "model",
+    "params",
+    "active_params",
+    "layers",
+    "attention",
+    "weights_dtype",
+    "max_model_len",
+)
 _KINDS = {"Attention": "softmax", "LatentAttention": "MLA", "LinearAttention": "linear"}
 
 

@@ -1,4 +1,4 @@
-"""`servecast init` and `servecast check`: a scenario file to start from, and what is wrong in one."""
+"""`servecast init` and `servecast check`: a scenario to start from, and what is wrong in one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Check a scenario file: all errors at once, each with its line; exit code 2 if there is one."""
+    """Check a scenario file: all errors at once, each with its line; then the exit code is 2."""
     from servecast.loading import load
 
     scenario = load(path)

@@ -41,13 +41,19 @@ def memory(
 
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     space = space_of(load(scenario) if scenario else builtin())
-    found = [(choice, ledger(space.build(choice)), space.build(choice)) for choice in space.choices()]
+    found = [
+        (choice, ledger(space.build(choice)), space.build(choice)) for choice in space.choices()
+    ]
     if out.json_mode:
         out.data([{"choice": choice, **_row(led, d)} for choice, led, d in found])
         return
     first = found[0][2]
     out.line(f"[bold]{first.model.name}[/] on {first.accelerator.name}, GiB of one GPU\n")
-    columns = (*(space.dimensions or {"deployment": ()}), *(name for name, _ in _LINES), "KV tokens")
+    columns = (
+        *(space.dimensions or {"deployment": ()}),
+        *(name for name, _ in _LINES),
+        "KV tokens",
+    )
     out.table((*columns, "starts"), (_cells(choice.values(), led) for choice, led, _ in found))
     reasons = dict.fromkeys(reason for _, led, _ in found if (reason := led.shortfall()))
     for reason in reasons:

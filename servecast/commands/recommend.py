@@ -47,6 +47,11 @@ def recommend(
     if dry_run:
         _dry_run(out, found, asked, runs)
         return
+    _answer(out, found, asked, runs)
+
+
+def _answer(out: Output, scenario: Scenario, asked: Question, runs: Path) -> None:
+    """Search, write the run's folder, print the answer."""
     from servecast.answer import answer_json, show_answer
     from servecast.run_directory import write_run
     from servecast.search.recommend import recommend as search
@@ -54,7 +59,7 @@ def recommend(
     with out.progress("reading") as bar:
         answer = search(asked, progress=bar.step, stage=bar.stage)
         bar.stage("writing files")
-        written = write_run(runs / found.name, found, answer)
+        written = write_run(runs / scenario.name, scenario, answer)
     if out.json_mode:
         out.data(answer_json(answer, written))
     else:

@@ -12,7 +12,6 @@ from servecast.output import Output
 
 if TYPE_CHECKING:
     from servecast.scenario import Scenario
-    from servecast.simulator.result import Result
 
 
 def simulate(

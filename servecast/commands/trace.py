@@ -43,8 +43,12 @@ def stats(
 @trace.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="The trace to read.")],
-    target: Annotated[Path, typer.Argument(help="The file to write: .csv, .jsonl, and .gz of both.")],
-    sort: Annotated[bool, typer.Option("--sort", help="Put out-of-order arrivals in order.")] = False,
+    target: Annotated[
+        Path, typer.Argument(help="The file to write: .csv, .jsonl, and .gz of both.")
+    ],
+    sort: Annotated[
+        bool, typer.Option("--sort", help="Put out-of-order arrivals in order.")
+    ] = False,
     rate: Annotated[
         str | None, typer.Option(help="Stretch time to this mean rate, for example 12/s.")
     ] = None,
@@ -111,8 +115,8 @@ def _show(out: Output, name: str, found: Statistics) -> None:
         out.table(("window", "index of dispersion", "peak / mean"), rows)
     out.line()
     columns = ("tokens", "mean", "p50", "p95", "p99", "max")
-    rows = (_lengths("input", found.input_tokens), _lengths("output", found.output_tokens))
-    out.table(columns, rows)
+    lengths = (_lengths("input", found.input_tokens), _lengths("output", found.output_tokens))
+    out.table(columns, lengths)
     if found.correlation is not None:
         out.line(f"\ncorrelation of input and output length {found.correlation:+.2f}")
 
