@@ -20,6 +20,8 @@ class Baseline:
 
     name: str
     answer: Answer
+    omits: tuple[str, ...] = ()
+    """What the real engine would do in its place, and the simulation leaves out."""
 
 
 def default_candidate(like: Deployment, gpus: int) -> Candidate | None:

@@ -44,8 +44,8 @@ class Question:
     seed: int = 0
     current: Deployment | None = None
     """What the user runs today, to compare with."""
-    current_name: str = ""
-    """What a comparison calls it."""
+    current_omits: tuple[str, ...] = ()
+    """What the real engine would do under that command, and the simulation leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _baselines(question: Question, evaluator: Evaluator, like: Deployment) -> li
         candidate = fixed_candidate(question.current, question.space.gpus)
         if candidate is not None:
             answer = evaluator.simulated(candidate, question.current.replicas)
-            baselines.append(Baseline(question.current_name, answer))
+            baselines.append(Baseline("your command", answer, question.current_omits))
     default = evaluate_default(evaluator, like, question.space.gpus)
     if default is not None:
         baselines.append(default)

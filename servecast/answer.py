@@ -44,6 +44,8 @@ def show_answer(out: Output, answer: Recommendation, written: Written) -> None:
         out.line(line)
     for baseline in answer.baselines:
         out.line(against(shown, baseline, answer))
+        if baseline.omits:
+            out.line(f"  (simulated without {', '.join(baseline.omits)})")
     for line in remarks(shown.result) if shown.result is not None else []:
         out.line(line)
     _show_runners_up(out, answer)
@@ -188,6 +190,7 @@ def answer_json(answer: Recommendation, written: Written) -> Mapping[str, object
                 "deployment": deployment_json(baseline.answer.deployment),
                 "objectives": dict(zip(objectives, baseline.answer.values, strict=True)),
                 "meets_slo": baseline.answer.is_feasible,
+                "simulated_without": list(baseline.omits),
             }
             for baseline in answer.baselines
         },

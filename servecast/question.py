@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from servecast.checks import weights_dtype
+from servecast.checks import spec, weights_dtype
 from servecast.domain import deployment, workload
 from servecast.errors import InputError, UnsupportedError
 from servecast.primitives import catalogue
@@ -42,7 +42,7 @@ def question(scenario: Scenario, *, trials: int, current: str | None = None) -> 
         trials=trials,
         seed=scenario.seed,
         current=current_deployment(scenario, command) if command else None,
-        current_name=_current_name(scenario, command) if command else "",
+        current_omits=command.not_simulated(_defaults(scenario)) if command else (),
     )
 
 
@@ -88,24 +88,18 @@ def _served_model(scenario: Scenario, command: ServeCommand) -> ModelSpec:
             f"the command sets what is not modelled yet: {', '.join(command.unmodelled)}",
             hint="leave it out of --current to compare with the rest of the command",
         )
-    model = catalogue.model(command.model)
-    if model.name != scenario.model:
+    served, asked = catalogue.model(command.model), catalogue.model(scenario.model)
+    if served.name != asked.name:
         raise InputError(
-            f"the command serves `{model.name}`, the scenario `{scenario.model}`",
+            f"the command serves `{command.model}`, the scenario `{scenario.model}`",
             hint="compare deployments of the same model",
         )
-    return model
+    return spec(scenario)
 
 
 def _defaults(scenario: Scenario) -> EngineDefaults:
     device = catalogue.accelerator(scenario.hardware.gpu[0])
     return defaults("vllm", scenario.engine.version[0], device)
-
-
-def _current_name(scenario: Scenario, command: ServeCommand) -> str:
-    """What a comparison calls the user's command, with what the simulation leaves out of it."""
-    left_out = command.not_simulated(_defaults(scenario))
-    return f"your command without {', '.join(left_out)}" if left_out else "your command"
 
 
 def _with_replicas(one: Deployment, gpus: int) -> Deployment:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-import pytest
-
 from tests.house.sources import Module, modules
 
 FILE_LINES = 300
 FUNCTION_LINES = 40
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-pytestmark = pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
 
 
 def functions(module: Module) -> Iterator[Function]:
@@ -33,31 +29,35 @@ def unannotated(function: Function) -> list[str]:
     return missing + ([] if function.returns else ["return"])
 
 
-def test_a_file_is_short(module: Module) -> None:
-    lines = len(module.path.read_text(encoding="utf-8").splitlines())
-    assert lines <= FILE_LINES, f"{module.path} has {lines} lines"
+def test_files_are_short() -> None:
+    lines = {each.name: len(each.path.read_text("utf-8").splitlines()) for each in modules()}
+    assert {name: count for name, count in lines.items() if count > FILE_LINES} == {}
 
 
-def test_a_function_is_short(module: Module) -> None:
-    long = {
-        each.name: lines
+def test_functions_are_short() -> None:
+    lines = {
+        f"{module.name}.{each.name}": (each.end_lineno or 0) - each.lineno + 1
+        for module in modules()
         for each in functions(module)
-        if (lines := (each.end_lineno or 0) - each.lineno + 1) > FUNCTION_LINES
     }
-    assert not long, f"{module.path}: functions longer than {FUNCTION_LINES} lines: {long}"
+    assert {name: count for name, count in lines.items() if count > FUNCTION_LINES} == {}
 
 
-def test_a_function_is_typed(module: Module) -> None:
-    loose = {each.name: missing for each in functions(module) if (missing := unannotated(each))}
-    assert not loose, f"{module.path}: without a type: {loose}"
+def test_functions_are_typed() -> None:
+    loose = {
+        f"{module.name}.{each.name}": missing
+        for module in modules()
+        for each in functions(module)
+        if (missing := unannotated(each))
+    }
+    assert loose == {}
 
 
-def test_a_class_and_a_module_say_what_they_are(module: Module) -> None:
-    tree = module.tree()
+def test_classes_and_modules_say_what_they_are() -> None:
     silent = [
-        node.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and not ast.get_docstring(node)
+        f"{module.name}.{getattr(node, 'name', '')}"
+        for module in modules()
+        for node in ast.walk(module.tree())
+        if isinstance(node, ast.ClassDef | ast.Module) and not ast.get_docstring(node)
     ]
-    assert not silent, f"{module.path}: classes without a docstring: {silent}"
-    assert ast.get_docstring(tree) or not tree.body, f"{module.path} has no docstring"
+    assert silent == []
