@@ -60,9 +60,10 @@ def deployment() -> Deployment:
 
 
 def workload(traffic: str, requests: int) -> Workload:
-    """The first `requests` requests of the trace, or drawn at a rate such as `13/s`."""
+    """Drawn at a rate such as `13/s`, or the trace's first requests, all where it has fewer."""
     if traffic == "azure":
-        return head(read(Path(os.environ["SERVECAST_DATA"]) / AZURE), requests)
+        trace = read(Path(os.environ["SERVECAST_DATA"]) / AZURE)
+        return head(trace, min(requests, len(trace)))
     return synthesize(SHAPE, requests, rate_per_s=float(traffic.removesuffix("/s")), seed=1)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servecast.errors import InputError
+from servecast.primitives.rows import sorted_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,17 @@ class TableKey:
     is_eager: bool = False
     """Measured without CUDA graphs: small sizes then hold the launch, not the kernel."""
 
+    @property
+    def traits(self) -> dict[str, str]:
+        """The variant's parts by name: `kv=fp8,kernel=fa3` has the two, kv and kernel."""
+        parts = (part.partition("=") for part in self.variant.split(",") if part)
+        return {name: value for name, _, value in parts}
+
+
+def variant_of(traits: Mapping[str, str]) -> str:
+    """The variant with these traits: `name=value`, joined by commas in the order they are given."""
+    return ",".join(f"{name}={value}" for name, value in traits.items())
+
 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "gemm": ("m", "n", "k"),
@@ -37,6 +50,11 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "decode_attention": ("batch", "context_tokens", "heads", "kv_heads", "head_dim", "window"),
     "mla_prefill": ("batch", "new_tokens", "past_tokens", "heads"),
     "mla_decode": ("batch", "context_tokens", "heads"),
+    "mla_prefill_module": ("batch", "new_tokens", "past_tokens", "heads"),
+    "mla_decode_module": ("batch", "context_tokens", "heads"),
+    "mixed_attention": (
+        "new_tokens", "past_tokens", "sequences", "context_tokens", "heads", "kv_heads", "head_dim",
+    ),
     "mla_bmm": ("tokens", "heads"),
     "moe": (
         "tokens", "hidden", "width", "experts_per_token", "experts", "tensor_parallel",
@@ -46,6 +64,10 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "all_gather": ("payload_elements", "ranks"),
     "reduce_scatter": ("payload_elements", "ranks"),
     "all_to_all": ("payload_elements", "ranks"),
+    "moe_dispatch": ("tokens", "hidden", "experts_per_token", "experts", "ranks", "nodes"),
+    "moe_combine": ("tokens", "hidden", "experts_per_token", "experts", "ranks", "nodes"),
+    "elementwise": ("tokens", "width"),
+    "sampling": ("sequences", "vocab"),
 }  # fmt: skip
 """The integer dimensions of each operation's rows. A window of 0 means none."""
 
@@ -93,10 +115,22 @@ def cost_table(
         raise InputError(
             f"table of `{key.operation}` on {key.device} has a time that is not positive"
         )
-    unique, place, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
-    mean = np.bincount(place, weights=seconds) / counts
+    order, is_new = sorted_rows(points)
     known = np.zeros(len(seconds)) if spread is None else np.nan_to_num(spread)
-    widest = np.zeros(len(unique))
+    seconds, spread = _averaged(seconds[order], known[order], is_new)
+    return CostTable(key, points[order][is_new], seconds, spread, origin)
+
+
+def _averaged(
+    seconds: NDArray[np.float64], known: NDArray[np.float64], is_new: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and spread of each run of equal rows; `known` is the spread a row already has, or 0."""
+    if is_new.all():
+        return seconds, np.where(known == 0, np.nan, known)
+    place = np.cumsum(is_new) - 1
+    counts = np.bincount(place)
+    mean = np.bincount(place, weights=seconds) / counts
+    widest = np.zeros(len(mean))
     np.maximum.at(widest, place, np.maximum(known, np.abs(seconds / mean[place] - 1)))
     measured_once = (counts == 1) & (widest == 0)
-    return CostTable(key, unique, mean, np.where(measured_once, np.nan, widest), origin)
+    return mean, np.where(measured_once, np.nan, widest)

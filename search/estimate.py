@@ -14,10 +14,12 @@ n_max (Sakasegawa's approximation of M/G/c). D and x come from the compiled step
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
+from servecast.errors import InputError
 from servecast.primitives.batch import Batch, Group
 from servecast.primitives.step_cost import CompiledStepCost
 from servecast.traces.workload import Workload
@@ -41,17 +43,30 @@ class Traffic:
     output_mean: float
     output_cv2: float
     """Squared coefficient of variation of output lengths."""
+    context_mean: float
+    """Cached tokens of a decoding request met at some moment: long answers are met more often."""
     arrival_cv2: float
     """Squared coefficient of variation of the gaps between arrivals."""
+    output_rate: float
+    """Output tokens over the span of the arrivals, per second; infinite where all come at once."""
 
     @classmethod
     def of(cls, workload: Workload, max_model_len: int) -> Traffic:
-        """The statistics of the part of the workload that fits the model length."""
+        """The statistics of the part of the workload that fits the model length.
+
+        InputError where no prompt fits it.
+        """
         fits = workload.prompt_tokens < max_model_len
+        if not fits.any():
+            raise InputError(
+                f"every prompt of workload `{workload.name}` exceeds max_model_len {max_model_len}",
+                hint="raise deployment.max_model_len, or serve a model with a longer context",
+            )
         prompts = workload.prompt_tokens[fits]
         outputs = np.minimum(workload.output_tokens[fits], max_model_len - prompts)
         middles = (np.arange(QUANTILES) + 0.5) / QUANTILES * 100
         gaps = np.diff(workload.arrival_ns).astype(np.float64)
+        span_s = float(np.ptp(workload.arrival_ns[fits])) / 1e9
         mean = float(outputs.mean())
         gap_mean = float(gaps.mean()) if len(gaps) else 0.0
         return cls(
@@ -60,13 +75,10 @@ class Traffic:
             prompts=np.maximum(1.0, np.rint(np.percentile(prompts, middles))),
             output_mean=max(mean, 1.0),
             output_cv2=float(outputs.var()) / mean**2 if mean else 0.0,
+            context_mean=float(np.average(prompts + outputs / 2, weights=outputs)),
             arrival_cv2=float(gaps.var()) / gap_mean**2 if gap_mean else 1.0,
+            output_rate=float(outputs.sum()) / span_s if span_s else inf,
         )
-
-    @property
-    def context_mean(self) -> float:
-        """Cached tokens of a decoding request, on average."""
-        return float(self.prompts.mean()) + self.output_mean / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +136,8 @@ def estimate(
         queue_p95 = queue
     else:
         held = curves.own_prefill(running) + traffic.output_mean * tpot
-        queue, queue_p95 = _place_wait(utilisation, n_max, held, traffic)
+        taken = np.where(utilisation < 1, np.minimum(rate * held / n_max, utilisation), 1.0)
+        queue, queue_p95 = _place_wait(taken, n_max, held, traffic)
     served = rate * limits.replicas
     floor = np.ones_like(utilisation)
     return Estimate(
@@ -141,16 +154,20 @@ def estimate(
 
 
 def _place_wait(
-    utilisation: Floats, places: Floats, held_s: Floats, traffic: Traffic
+    taken: Floats, places: Floats, held_s: Floats, traffic: Traffic
 ) -> tuple[Floats, Floats]:
-    """Mean and p95 wait for one of `places` places held `held_s` each; infinite when overloaded."""
+    """Mean and p95 wait for one of `places` places held `held_s` each; infinite when overloaded.
+
+    `taken` is the share of the places that are held on average. Below the capacity it is less than
+    the utilisation, for a smaller batch is a faster one.
+    """
     variability = (traffic.arrival_cv2 + traffic.output_cv2) / 2
     with np.errstate(divide="ignore", over="ignore"):
-        waits = utilisation ** np.sqrt(2 * (places + 1))
-        mean = waits * held_s / (places * (1 - utilisation)) * variability
+        waits = taken ** np.sqrt(2 * (places + 1))
+        mean = waits * held_s / (places * (1 - taken)) * variability
         conditional = mean / np.maximum(waits, 1e-300)
         p95 = np.maximum(np.log(np.maximum(waits, 1e-300) / 0.05), 0.0) * conditional
-    overloaded = utilisation >= 1
+    overloaded = taken >= 1
     return np.where(overloaded, np.inf, mean), np.where(overloaded, np.inf, p95)
 
 
@@ -170,9 +187,11 @@ class _Curves:
         lengths = [int(length) for length in traffic.prompts]
         added = np.array([[_added_s(cost, int(n), budget, p) for p in lengths] for n in beside])
         self._added_mean, self._added_p95 = added.mean(axis=1), added[:, -2:].mean(axis=1)
-        self._added_square = (added**2).mean(axis=1)
         room = np.maximum(budget - grid, 1)[:, None]
         self._steps = np.ceil(traffic.prompts[None, :] / room)
+        # In a queue of prompts each takes its share of the steps' token budget, decodes included.
+        turn = added + self.decode_s[:, None] * traffic.prompts[None, :] / room
+        self._turn_mean, self._turn_square = turn.mean(axis=1), (turn**2).mean(axis=1)
         gaps = traffic.output_mean - 1
         rate = self.n / (gaps * self.decode_s + self.n * self._added_mean)
         self.rate = np.maximum.accumulate(rate * (1 + 1e-12 * np.arange(len(rate))))
@@ -196,8 +215,8 @@ class _Curves:
 
     def prompt_wait(self, running: Floats, rate: Floats) -> tuple[Floats, Floats]:
         """Mean and p95 wait for the running step's end and for the prompts in front."""
-        busy = np.minimum(rate * np.interp(running, self.n, self._added_mean), 0.99)
-        queue = rate * np.interp(running, self.n, self._added_square) / (2 * (1 - busy))
+        busy = np.minimum(rate * np.interp(running, self.n, self._turn_mean), 0.99)
+        queue = rate * np.interp(running, self.n, self._turn_square) / (2 * (1 - busy))
         step = np.interp(running, self.n, self.decode_s)
         return step / 2 + queue, step + 3 * queue
 

@@ -24,6 +24,12 @@ Rung = Literal["estimate", "simulate"]
 HOPELESS_UTILISATION = 1.25
 """Offered over bearable rate above which the estimate alone calls a deployment overloaded."""
 
+TIE = 0.01
+"""Objectives within this share of each other are a tie, decided by the slack to the SLOs."""
+
+UNDEFINED = 1e6
+"""The violation of an SLO on something infinite or not defined."""
+
 FLOOR_TRUST = 0.8
 """A latency floor times this must exceed the SLO before the estimate alone rules a point out."""
 
@@ -77,8 +83,8 @@ class Evaluator:
         self.costs = costs
         self.simulations = 0
         self._fewest = fewest_replicas
-        self._gpu_bound = inf
-        self._bounds_gpus = fewest_replicas and _price_alone(objectives, workload)
+        self._best_price = inf
+        self._bounds_price = fewest_replicas and _price_alone(objectives, workload)
         self._answers: dict[object, Answer] = {}
         self._traffic: dict[int, Traffic] = {}
 
@@ -104,7 +110,7 @@ class Evaluator:
                 [replicas[row] for row in rows],
                 round(traffic.context_mean),
             )
-            cost = self.costs.of(first)
+            cost = [self.costs.of(candidates[row].deployment) for row in rows][-1]
             priced = estimate(cost, first.max_num_batched_tokens, traffic, limits)
             for index, name in enumerate(Estimate.__slots__):
                 columns[index, rows] = getattr(priced, name)
@@ -144,16 +150,26 @@ class Evaluator:
         hopeful = [row for row in range(len(counts)) if self._hopeless(priced, row) is None]
         if not hopeful:
             return self._ruled_out(candidate, priced, len(counts) - 1, counts[-1])
-        each = candidate.deployment.gpus_per_replica
-        affordable = [counts[row] for row in hopeful if counts[row] * each <= self._gpu_bound]
+        bound = self._best_price * (1 + TIE)
+        affordable = [
+            counts[row] for row in hopeful if self._least_price(candidate, counts[row]) <= bound
+        ]
         if not affordable:
             row = hopeful[0]
-            reason = f"needs {counts[row] * each} GPUs, the best found {self._gpu_bound:.0f}"
+            gpus = counts[row] * candidate.deployment.gpus_per_replica
+            reason = f"costs more on {gpus} GPUs than the best found"
             return self._ruled_out(candidate, priced, row, counts[row], reason)
         answer = self._fewest_that_meet(candidate, affordable)
-        if answer.is_feasible and self._bounds_gpus:
-            self._gpu_bound = min(self._gpu_bound, answer.deployment.gpus)
+        if answer.is_feasible and self._bounds_price:
+            self._best_price = min(self._best_price, answer.values[0])
         return answer
+
+    def _least_price(self, candidate: Candidate, replicas: int) -> float:
+        """The price if all tokens were out when the last request arrives: no answer is cheaper."""
+        if not self._bounds_price:
+            return 0.0
+        offered = self.traffic(candidate.deployment.max_model_len).output_rate
+        return price_per_million(self.objectives[0], candidate.with_replicas(replicas), offered)
 
     def _fewest_that_meet(self, candidate: Candidate, counts: list[int]) -> Answer:
         """The first number of replicas whose simulation is feasible, or the last one's answer.
@@ -203,7 +219,7 @@ class Evaluator:
             deployment,
             "estimate",
             tuple(_estimated_objective(priced, row, o, deployment) for o in self.objectives),
-            tuple(max(value, missed) for value in worst),
+            tuple(missed if value >= UNDEFINED else max(value, missed) for value in worst),
             None,
             reason or self._hopeless(priced, row) or "",
         )
@@ -215,10 +231,16 @@ def _price_alone(objectives: Sequence[Objective], workload: Workload) -> bool:
     return workload.concurrency is None and len(names) == 1 and names <= set(PRICES)
 
 
+def price_per_million(objective: Objective, deployment: Deployment, output_rate: float) -> float:
+    """USD or GPU-hours per million output tokens, at so many output tokens per second."""
+    price = deployment.usd_per_gpu_hour if objective.name == "cost" else 1.0
+    return deployment.gpus * (price or 0.0) / 3600.0 / output_rate * 1e6
+
+
 def violation(slo: Slo, reached: float) -> float:
     """By what share of its threshold `slo` is missed; 0 or below where it is met."""
     if not isfinite(reached):
-        return 1e6
+        return UNDEFINED
     if slo.threshold == 0:
         return 0.0 if slo.met_by(reached) else 1.0
     sign = 1.0 if slo.is_latency else -1.0
@@ -262,8 +284,7 @@ def _estimated_objective(
 ) -> float:
     output_rate = float(priced.output_rate[row])
     if objective.name in ("cost", "gpu_hours"):
-        price = deployment.usd_per_gpu_hour if objective.name == "cost" else 1.0
-        return deployment.gpus * (price or 0.0) / 3600.0 / output_rate * 1e6
+        return price_per_million(objective, deployment, output_rate)
     if objective.name == "throughput":
         return output_rate
     if objective.name in ("ttft", "tpot"):

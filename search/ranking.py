@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import floor, isfinite, log
 
-from servecast.search.evaluator import Answer
+from servecast.search.evaluator import TIE, Answer
 from servecast.simulator.objective import Objective
-
-TIE = 0.01
-"""Objectives within this share of each other are a tie, decided by the slack to the SLOs."""
 
 
 def rank(answers: Sequence[Answer], objectives: Sequence[Objective]) -> list[Answer]:

@@ -19,7 +19,7 @@ from servecast.search.baseline import (
 from servecast.search.evaluator import Answer, Evaluator
 from servecast.search.optimizer import Progress, search
 from servecast.search.ranking import distinct, nearest_misses, rank
-from servecast.search.space import Candidate, Space, candidates
+from servecast.search.space import Candidate, Space, candidates, grouped
 from servecast.search.step_costs import StepCosts
 from servecast.simulator.objective import PRICES, Objective
 from servecast.simulator.slo import Slo
@@ -158,6 +158,6 @@ def _baselines(question: Question, evaluator: Evaluator, like: Deployment) -> li
 
 def _nothing_starts(space: Space, cut: Counter[str]) -> InfeasibleError:
     lines = [f"none of the {space.size} deployments of the space would start"]
-    lines += [f"  {count} × {reason}" for reason, count in cut.most_common(5)]
+    lines += [f"  {count} × {reason}" for count, reason in grouped(cut)]
     hint = "widen tensor_parallel_size, lower max_model_len, or take a larger GPU"
     return InfeasibleError("\n".join(lines), hint=hint)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from servecast.errors import InputError
+from servecast.errors import ServecastError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.sharding import Sharding, check
@@ -71,7 +72,7 @@ def candidates(space: Space) -> tuple[list[Candidate], Counter[str]]:
             refuse_unmodelled(deployment)
             reason = _refusal(space, deployment)
             memory = ledger(deployment) if reason is None else None
-        except InputError as error:
+        except ServecastError as error:
             cut[error.message] += 1
             continue
         if memory is not None and reason is None:
@@ -79,9 +80,21 @@ def candidates(space: Space) -> tuple[list[Candidate], Counter[str]]:
         if reason is not None or memory is None:
             cut[reason or ""] += 1
             continue
-        most = space.gpus // deployment.gpus_per_replica
+        fitting = space.gpus // deployment.gpus_per_replica
+        most = fitting if space.auto_replicas else deployment.replicas
         found.append(Candidate(choice, deployment, memory, most))
     return found, cut
+
+
+def grouped(cut: Mapping[str, int]) -> list[tuple[int, str]]:
+    """Reasons that differ in their figures alone as one, the first of them; the commonest first."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for reason, count in cut.items():
+        words = re.sub(r"\d[\d.,]*", "#", reason)
+        first.setdefault(words, reason)
+        counts[words] += count
+    return [(count, first[words]) for words, count in counts.most_common()]
 
 
 def _refusal(space: Space, deployment: Deployment) -> str | None:

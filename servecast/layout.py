@@ -39,8 +39,8 @@ def table(
     rows: Sequence[Sequence[Text]],
     width: int | None,
     spare: Sequence[str] = (),
-) -> Iterator[Text]:
-    """The lines of a table; columns after the first that hold figures are right-aligned.
+) -> tuple[list[Text], list[str]]:
+    """The lines of a table and the columns left out; columns of figures are right-aligned.
 
     Where it exceeds `width`, headers fold first; then `spare` columns are left out, the first of
     them first; then texts fold inside their columns.
@@ -56,8 +56,11 @@ def table(
     figures = [i > 0 and all(_is_figure(row[i].plain) for row in rows) for i in range(len(heads))]
     widths = _fitted(heads, widest, kept, figures, width)
     head = [Text(head, style="bold") for head in heads]
-    for row in (head, *rows):
-        yield from _row([row[i] for i in kept], widths, [figures[i] for i in kept])
+    aligned = [figures[i] for i in kept]
+    lines = [
+        line for row in (head, *rows) for line in _row([row[i] for i in kept], widths, aligned)
+    ]
+    return lines, [name for i, name in enumerate(columns) if i not in kept]
 
 
 def _breaks(plain: str, room: int) -> list[int]:

@@ -83,8 +83,11 @@ class Output:
     ) -> None:
         """A table of the answer; `spare` columns are left out first where it is too wide."""
         cells = [[Text.from_markup(cell, emoji=False) for cell in row] for row in rows]
-        for line in layout.table(columns, cells, _width(self._out), spare):
+        lines, left_out = layout.table(columns, cells, _width(self._out), spare)
+        for line in lines:
             self._out.print(line, soft_wrap=True)
+        if left_out:
+            self.note(f"\nleft out in this narrow terminal: {', '.join(left_out)}")
 
     def note(self, text: str) -> None:
         """Talk beside the answer, on stderr."""

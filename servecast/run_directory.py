@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from servecast import __version__
-from servecast.answer import why
-from servecast.errors import UnsupportedError
+from servecast.errors import InputError, UnsupportedError
+from servecast.reasons import why
 from servecast.scenario import Scenario
 from servecast.search.emit import emit
 from servecast.search.evaluator import Answer
 from servecast.search.recommend import Recommendation
 from servecast.tables import deployment_json
-from servecast.writing import write_csv, write_records
+from servecast.writing import explained, require_writable, write_csv, write_records
 
 DEPLOYMENTS = 3
 """How many of the ranked deployments get files."""
 
+MANIFEST = "manifest.json"
+"""The file by which an earlier run is known: nothing else is ever replaced."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written, and why the files that start a deployment are not among it, if so."""
+    """What was written, and why the files that start the best are not among it, if so."""
 
     folder: Path
     refusal: str | None
@@ -41,6 +43,19 @@ class Written:
         return self.folder / "deploy" / "1" / "verify.sh"
 
 
+def require_place(folder: Path) -> None:
+    """InputError where a run could not be written to `folder`, asked before the long search.
+
+    A folder of that name that is no earlier run is the user's own and is left alone.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise InputError(
+            f"{folder} exists and is not a run of servecast: it is not replaced",
+            hint="name another folder with --runs, or give the scenario another name",
+        )
+    require_writable(folder.parent)
+
+
 def write_run(folder: Path, scenario: Scenario, answer: Recommendation) -> Written:
     """Write the run's folder in one piece, in place of an earlier one of that name.
 
@@ -48,26 +63,34 @@ def write_run(folder: Path, scenario: Scenario, answer: Recommendation) -> Writt
     handed out ready to start. Neither is there where its files are not known (a GPU that the
     emitters do not write for); the reason comes back.
     """
-    refusal: str | None = None
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        made = Path(scratch) / "run"
-        made.mkdir()
-        config = scenario.dump()
-        (made / "config.yaml").write_text(config, encoding="utf-8")
-        _write_manifest(made / "manifest.json", scenario, config, answer)
-        _write_trials(made / "trials.csv", answer)
-        if answer.shown.result is not None:
-            write_records(made / "requests.csv.gz", answer.shown.result)
-        try:
-            for rank, best in enumerate(answer.ranked[:DEPLOYMENTS], start=1):
-                _write_deployment(made / "deploy" / str(rank), rank, best, answer)
-        except UnsupportedError as error:
-            refusal = error.message
-        if folder.exists():
-            shutil.rmtree(folder)
-        made.rename(folder)
+    require_place(folder)
+    with explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            made = Path(scratch) / "run"
+            made.mkdir()
+            refusal = _write_all(made, scenario, answer)
+            if folder.exists():
+                folder.rename(Path(scratch) / "earlier")
+            made.rename(folder)
     return Written(folder, refusal)
+
+
+def _write_all(made: Path, scenario: Scenario, answer: Recommendation) -> str | None:
+    """Fill a new folder; why the best deployment has no files in it, or None where it has."""
+    config = scenario.dump()
+    (made / "config.yaml").write_text(config, encoding="utf-8")
+    _write_manifest(made / MANIFEST, scenario, config, answer)
+    _write_trials(made / "trials.csv", answer)
+    if answer.shown.result is not None:
+        write_records(made / "requests.csv.gz", answer.shown.result)
+    refused: dict[int, str] = {}
+    for rank, best in enumerate(answer.ranked[:DEPLOYMENTS], start=1):
+        try:
+            _write_deployment(made / "deploy" / str(rank), rank, best, answer)
+        except UnsupportedError as error:
+            refused[rank] = error.message
+    return refused.get(1)
 
 
 def _write_manifest(path: Path, scenario: Scenario, config: str, answer: Recommendation) -> None:

@@ -82,9 +82,8 @@ def _span(low: str, high: str) -> str:
 def show_result(out: Output, result: Result) -> None:
     """One run: the deployment, latencies, rates, and what was out of the ordinary."""
     out.line(deployment_line(result.deployment))
-    out.line(
-        f"{result.arrived:,} requests of {literal(result.workload)} in {format_seconds(result.duration_s)}\n"
-    )
+    requests = f"{result.arrived:,} requests of {literal(result.workload)}"
+    out.line(f"{requests} in {format_seconds(result.duration_s)}\n")
     columns = ("latency", "mean", "p50", "p90", "p95", "p99", "max")
     rows = [
         (f"{name} ({words})", *(_seconds(v) for v in asdict(getattr(result, name)).values()))

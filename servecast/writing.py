@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servecast.errors import ServecastError
+from servecast.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -20,22 +20,39 @@ if TYPE_CHECKING:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error."""
-    try:
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    except OSError as error:
-        raise ServecastError(
-            f"{path} cannot be written: {error.strerror}",
-            hint="name a folder that you may write to",
-        ) from error
     os.close(handle)
     scratch = Path(name)
     try:
         yield scratch
-        scratch.chmod(0o644)
-        os.replace(scratch, path)
+        with explained(path):
+            scratch.chmod(0o644)
+            os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """What the system refuses inside the block is an InputError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}",
+            hint="name one in a folder that you may write to",
+        ) from error
+
+
+def require_writable(folder: Path) -> None:
+    """InputError where `folder` could not be made or written to; nothing is left behind."""
+    with explained(folder):
+        there = folder
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        os.rmdir(tempfile.mkdtemp(dir=there, prefix=".servecast-"))
 
 
 def write_text(path: Path, text: str) -> None:

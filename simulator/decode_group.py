@@ -72,15 +72,11 @@ class DecodeGroup:
         if steps == 1:
             return self._residues[last]
         cycles, rest = divmod(steps, self._block_size)
-        needed = cycles * self.size
-        if rest:
-            first = last - rest + 1
-            residues = self._residues
-            if first >= 0:
-                needed += sum(residues[first : last + 1])
-            else:
-                needed += sum(residues[: last + 1]) + sum(residues[first:])
-        return needed
+        first = last + 1 - rest
+        if first >= 0:
+            return cycles * self.size + sum(self._residues[first : last + 1])
+        residues = self._residues
+        return cycles * self.size + sum(residues[: last + 1]) + sum(residues[first:])
 
     def steps_within(self, free_blocks: int, at_most: int) -> int:
         """How many of the next `at_most` steps the free blocks allow, 0 if not even one."""

@@ -52,6 +52,8 @@ class Engine:
         self._run: DecodeRun | None = None
         self._context = 0
         self._chunk_tokens = 0
+        self._rows = 0
+        """Of the log: one for each run committed."""
         self._spread: int | None = None
 
     def submit(self, request: Request, now_ns: int) -> None:
@@ -110,7 +112,8 @@ class Engine:
         group = self.scheduler.group
         groups: list[Group] = []
         if group.size:
-            groups.append(Group(1, group.size, group.context_sum, self._spread_now(), True))
+            spread = self._spread_now() if self._needs_spread else 0
+            groups.append(Group(1, group.size, group.context_sum, spread, True))
         chunk_tokens = 0
         for _, new_tokens, past_tokens in chunks:
             groups.append(Group(new_tokens, 1, past_tokens))
@@ -125,13 +128,12 @@ class Engine:
             heappop(ends)  # a preempted request's end moved
         steps = 1 if one_step else self.scheduler.horizon(ends[0][0] - group.steps)
         context = group.base_sum // group.size + group.steps
-        run = self._cost.decode_run(group.size, self._spread_now())
+        spread = self._spread_now() if self._needs_spread else 0
+        run = self._cost.decode_run(group.size, spread)
         self._steps, self._run, self._context, self._chunk_tokens = steps, run, context, 0
         self._end_ns = self.now_ns + run.run_ns(context, steps)
 
     def _spread_now(self) -> int:
-        if not self._needs_spread:
-            return 0
         if self._spread is None:
             scheduler = self.scheduler
             steps = scheduler.group.steps
@@ -162,6 +164,7 @@ class Engine:
             self._chunk_tokens,
             blocks.total - blocks.free,
         )
+        self._rows += 1
         self.now_ns = self._end_ns
         self._planned = False
         if self._ends and self._ends[0][0] <= group.steps:
@@ -186,7 +189,7 @@ class Engine:
             return
         if request.first_token_ns is None:
             request.first_token_ns = self._end_ns
-            request.first_run = len(self.log)
+            request.first_run = self._rows
         else:
             self.log.stall_ns.append(self._end_ns - request.last_token_ns)
         if request.emitted == request.output_tokens:
@@ -205,5 +208,5 @@ class Engine:
         request.decode_end = 0
         self.scheduler.finish(request, decoding=decoding)
         self.unfinished -= 1
-        self.recorder.record(request, self._end_ns, len(self.log) - 1)
+        self.recorder.record(request, self._end_ns, self._rows - 1)
         self.finished.append(request)

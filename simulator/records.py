@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from servecast.simulator.packed_rows import PackedRows
 from servecast.simulator.request import Request
-from servecast.simulator.rows import Rows
 
 Ints = NDArray[np.int64]
 
@@ -68,7 +68,7 @@ class Recorder:
 
     def __init__(self, replica: int) -> None:
         self._replica = replica
-        self.rows = Rows(COLUMNS)
+        self.rows = PackedRows(COLUMNS)
         """The columns of `Records`, in order of finish."""
 
     def record(self, request: Request, finish_ns: int, last_run: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servecast.primitives.decode_run import DecodeRun
-from servecast.simulator.rows import Rows
+from servecast.simulator.packed_rows import PackedRows
 
 COLUMNS = (
     "start_ns",
@@ -23,7 +23,7 @@ COLUMNS = (
 )
 
 
-class RunLog(Rows):
+class RunLog(PackedRows):
     """Runs of steps in order. Inter-token times, occupancy and the timeline are read from it.
 
     A row is a run of `steps` decode steps of `sequences` sequences from mean context `context`, or

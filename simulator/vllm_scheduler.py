@@ -103,10 +103,11 @@ class VllmScheduler:
 
     def advance(self, steps: int) -> None:
         """Account `steps` steps of the decode group: its counter and its blocks."""
-        blocks = self.group.blocks_needed(steps)
+        group = self.group
+        blocks = group.blocks_needed(steps)
         if blocks:
             self.blocks.allocate(blocks)
-        self.group.steps += steps
+        group.steps += steps
 
     def update(self, chunk: Chunk) -> bool:
         """Account a computed chunk; True when the prompt is complete and a token came out."""

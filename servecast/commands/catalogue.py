@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servecast.commands.options import Json, NoColor, Quiet
-from servecast.output import Output
+from servecast.output import Output, literal
 
 if TYPE_CHECKING:
     from servecast.primitives.accelerator import Accelerator
@@ -34,7 +34,8 @@ def models(
         out.data([_model_row(model) for model in known])
         return
     columns = ("model", "params", "active", "layers", "attention", "weights", "context")
-    out.table(columns, ([str(cell) for cell in _model_cells(model)] for model in known))
+    rows = ([str(cell) for cell in _model_cells(model)] for model in known)
+    out.table(columns, rows, spare=("weights", "attention", "layers"))
     out.note(f"\n{len(known)} models; any other by the path of its config.json")
 
 
@@ -54,27 +55,29 @@ def gpus(
         out.data(rows[0] if name else rows)
         return
     columns = ("gpu", "memory", "bandwidth", "bf16", "fp8", "link", "USD/h", "confidence")
-    out.table(columns, (_accelerator_cells(device) for device in known))
+    out.table(columns, (_accelerator_cells(device) for device in known), spare=("link",))
     for device in known if name else ():
-        out.line(f"\nsource: {device.source}")
+        out.line(f"\nsource: {literal(device.source)}")
 
 
 def _show_model(out: Output, model: ModelSpec) -> None:
+    from servecast.commands.layers import ffn_words, layers_json, mixer_words
     from servecast.primitives.weights import active_parameters, parameters
 
     if out.json_mode:
-        out.data({**_model_row(model), "layer_groups": [str(group) for group in model.layers]})
+        groups = [layers_json(group) for group in model.layers]
+        out.data({**_model_row(model), "layer_groups": groups})
         return
-    out.line(f"[bold]{model.name}[/] · {model.architecture}")
+    out.line(f"[bold]{literal(model.name)}[/] · {literal(model.architecture)}")
     out.line(
         f"{parameters(model) / 1e9:.2f}B parameters, "
         f"{active_parameters(model) / 1e9:.2f}B active · hidden {model.hidden} · "
         f"vocabulary {model.vocab} · context {model.max_model_len} · "
         f"weights {model.weights_dtype}\n"
     )
-    rows = ([str(group.count), str(group.mixer), str(group.ffn)] for group in model.layers)
+    rows = ((str(g.count), mixer_words(g.mixer), ffn_words(g.ffn)) for g in model.layers)
     out.table(("layers", "mixer", "feed-forward"), rows)
-    out.line(f"\nsource: {model.source}")
+    out.line(f"\nsource: {literal(model.source)}")
 
 
 def _model_row(model: ModelSpec) -> dict[str, object]:
@@ -151,7 +154,14 @@ def _accelerator_cells(device: Accelerator) -> list[str]:
         f"{device.bw_bytes_per_s / 1e12:.2f} TB/s",
         f"{device.flops[Dtype.BF16] / 1e12:.0f} TF",
         f"{fp8 / 1e12:.0f} TF" if fp8 else "–",
-        f"{device.link.name} {device.link.bw_bytes_per_s / 1e9:.0f} GB/s ×{device.link.domain}",
+        _link(device),
         f"${price:.2f}" if price is not None else "–",
         device.confidence,
     ]
+
+
+def _link(device: Accelerator) -> str:
+    link = device.link
+    if link.domain == 1:
+        return "–"
+    return f"{link.name} {link.bw_bytes_per_s / 1e9:.0f} GB/s ×{link.domain}"

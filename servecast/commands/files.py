@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from servecast.commands.options import Json, NoColor, Quiet
-from servecast.output import Output
+from servecast.output import Output, literal
 
 
 def init(
@@ -23,6 +23,8 @@ def init(
     from servecast.loading import template
     from servecast.writing import write_text
 
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", hint=f"name a file: {path / 'scenario.yaml'}")
     if path.exists() and not force:
         raise InputError(f"{path} exists", hint="name another file, or replace it with --force")
     write_text(path, template())
@@ -30,8 +32,8 @@ def init(
     if out.json_mode:
         out.data({"written": str(path)})
     else:
-        out.line(f"wrote {path}")
-        out.note(f"\nnext: servecast recommend {path}")
+        out.line(f"wrote {literal(path)}")
+        out.note(f"\nnext: servecast recommend {literal(path)}")
 
 
 def check(
@@ -50,4 +52,4 @@ def check(
         out.data({"scenario": str(path), "choices": space.size, "open": dict(space.open)})
         return
     kind = "fixed: simulate it" if space.is_fixed else f"{space.size} choices: recommend among them"
-    out.line(f"{path} is valid ({kind})")
+    out.line(f"{literal(path)} is valid ({kind})")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from servecast.commands.options import Json, NoColor, Quiet
-from servecast.output import Output
+from servecast.output import Output, literal
 
 if TYPE_CHECKING:
     from servecast.scenario import Scenario
     from servecast.search.recommend import Question
+    from servecast.search.space import Candidate
+
+TIMED_REQUESTS = 1000
+"""How many requests a dry run simulates to tell how long the search will take."""
 
 NO_DEPLOYMENT = 3
 """Exit code when no deployment meets the SLOs."""
@@ -53,9 +59,10 @@ def recommend(
 def _answer(out: Output, scenario: Scenario, asked: Question, runs: Path) -> None:
     """Search, write the run's folder, print the answer."""
     from servecast.answer import answer_json, show_answer
-    from servecast.run_directory import write_run
+    from servecast.run_directory import require_place, write_run
     from servecast.search.recommend import recommend as search
 
+    require_place(runs / scenario.name)
     with out.progress("reading") as bar:
         answer = search(asked, progress=bar.step, stage=bar.stage)
         bar.stage("writing files")
@@ -69,19 +76,42 @@ def _answer(out: Output, scenario: Scenario, asked: Question, runs: Path) -> Non
 
 
 def _dry_run(out: Output, scenario: Scenario, asked: Question, runs: Path) -> None:
-    from servecast.search.space import candidates
+    from servecast.primitives.units import format_seconds
+    from servecast.search.space import candidates, grouped
 
     found, cut = candidates(asked.space)
-    simulated = min(len(found), asked.trials)
+    looked_at = min(len(found), asked.trials)
+    time_s = _time_s(asked, found[:looked_at])
     if out.json_mode:
         facts = {"choices": asked.space.size, "feasible": len(found), "cut": dict(cut)}
-        out.data({**facts, "simulated_at_most": simulated, "writes": str(runs / scenario.name)})
+        plan = {"looked_at_most": looked_at, "time_s": time_s, "writes": str(runs / scenario.name)}
+        out.data({**facts, **plan})
         return
     out.line(f"{asked.space.size} choices, {len(found)} would start")
-    for reason, count in cut.most_common():
+    for count, reason in grouped(cut):
         out.line(f"  {count} cut: {reason}")
     out.line(
-        f"all {len(found)} would be priced by the estimate, at most {simulated} of them looked at "
-        f"by simulating {len(asked.workload):,} requests"
+        f"the estimate would price all {len(found)}; at most {looked_at} would be simulated, "
+        f"with {len(asked.workload):,} requests each: about {format_seconds(time_s)} here"
     )
-    out.line(f"files would be written under {runs / scenario.name}")
+    out.line(f"files would be written under {literal(runs / scenario.name)}", whole=True)
+
+
+def _time_s(asked: Question, looked_at: list[Candidate]) -> float:
+    """Seconds that simulating them will take at most, from the speed of a small part of it."""
+    from servecast.primitives.step_cost import CompiledStepCost
+    from servecast.simulator.simulate import simulate
+    from servecast.traces.reshape import head
+
+    if not looked_at:
+        return 0.0
+    part = head(asked.workload, min(len(asked.workload), TIMED_REQUESTS))
+    one = looked_at[0]
+    deployment = one.with_replicas(one.max_replicas)
+    cost = CompiledStepCost(deployment, asked.source)
+    simulate(deployment, part, cost=cost, memory=one.memory)  # compiles what later trials share
+    begin = perf_counter()
+    simulate(deployment, part, cost=cost, memory=one.memory)
+    each = (perf_counter() - begin) * len(asked.workload) / len(part)
+    tries = 1 + math.log2(max(candidate.max_replicas for candidate in looked_at))
+    return each * tries * len(looked_at)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servecast.commands.options import Json, NoColor, Quiet
-from servecast.output import Output
+from servecast.output import Output, literal
 
 if TYPE_CHECKING:
     from servecast.scenario import Scenario
@@ -37,9 +37,10 @@ def simulate(
 
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     found = load(scenario)
+    deployed = deployment(found, _choice(found, at or []))
     traffic = workload(found)
     with out.progress(f"simulating {len(traffic):,} requests"):
-        result = run(deployment(found, _choice(found, at or [])), traffic)
+        result = run(deployed, traffic)
         bands = reached(result, traffic, found.slo, RooflineSource(), RELATIVE_ERROR)
     if records is not None:
         write_records(records, result)
@@ -51,7 +52,7 @@ def simulate(
         show_result(out, result)
         show_reached(out, bands, RELATIVE_ERROR)
         if records is not None:
-            out.note(f"\nwrote {records}")
+            out.note(f"\nwrote {literal(records)}")
     if result.is_overloaded or not all(band.is_met for band in bands):
         raise typer.Exit(3)
 
@@ -65,7 +66,10 @@ def _choice(scenario: Scenario, settings: list[str]) -> dict[str, int | float | 
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
-            raise InputError(f"`{setting}` is not of the form name=value")
+            raise InputError(
+                f"--set `{setting}` is not of the form name=value",
+                hint="write it as `--set tensor_parallel_size=4`",
+            )
         known = {str(value): value for value in listed.get(name, ())}
         choice[name] = known.get(text, int(text) if text.isdecimal() else text)
     return choice

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servecast.commands.options import Json, NoColor, Quiet
-from servecast.output import Output
+from servecast.output import Output, literal
 
 if TYPE_CHECKING:
     from servecast.traces.statistics import Statistics, TokenStatistics
@@ -37,7 +37,7 @@ def stats(
         return
     _show(out, workload.name, found)
     if workload.attribution:
-        out.note(f"\n{workload.attribution}")
+        out.note(f"\n{literal(workload.attribution)}")
 
 
 @trace.command()
@@ -99,12 +99,12 @@ def _written(out: Output, target: Path, requests: int) -> None:
     if out.json_mode:
         out.data({"written": str(target), "requests": requests})
     else:
-        out.line(f"wrote {target}: {requests:,} requests")
+        out.line(f"wrote {literal(target)}: {requests:,} requests")
 
 
 def _show(out: Output, name: str, found: Statistics) -> None:
     arrivals = found.arrivals
-    out.line(f"[bold]{name}[/]: {found.rows:,} requests")
+    out.line(f"[bold]{literal(name)}[/]: {found.rows:,} requests")
     if arrivals is not None:
         cv = "–" if arrivals.interarrival_cv is None else f"{arrivals.interarrival_cv:.2f}"
         out.line(f"{arrivals.span_s:,.1f} s, {arrivals.rate_per_s:.3f} req/s, gap CV {cv}\n")

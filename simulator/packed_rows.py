@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Rows:
+class PackedRows:
     """Rows of 64-bit integers, appended one by one and read by column.
 
     A row is packed whole, which is three times as fast as appending to a list a column.

@@ -1,0 +1,177 @@
+"""What the answer says besides its tables: prices, gains, what binds, and why."""
+
+from __future__ import annotations
+
+from servecast.output import literal
+from servecast.primitives.units import format_rate
+from servecast.search.baseline import Baseline, gain
+from servecast.search.evaluator import Answer
+from servecast.search.recommend import Recommendation
+from servecast.simulator.objective import Objective
+from servecast.tables import quantity
+
+UNBOUNDED = 1e5
+"""A violation above this stands for a latency that is infinite or not defined."""
+
+
+def prices(shown: Answer, answer: Recommendation) -> list[str]:
+    """The objectives' values, and how many GPUs they take."""
+    d = shown.deployment
+    at = "" if d.usd_per_gpu_hour is None else f" at ${d.usd_per_gpu_hour:.2f} an hour each"
+    gpus = f"{d.gpus} of {answer.question.space.gpus} GPUs{at}"
+    values = [
+        f"{objective_text(objective, value)}"
+        for objective, value in zip(answer.question.objectives, shown.values, strict=True)
+    ]
+    lines = [f"[bold]{', '.join(values)}[/] on {gpus}"]
+    if shown.result is not None:
+        lines.append(
+            f"{format_rate(shown.result.throughput, 'tok')} output, "
+            f"{format_rate(shown.result.request_rate)} requests"
+        )
+    return lines
+
+
+def objective_text(objective: Objective, value: float) -> str:
+    """An objective's value with its unit."""
+    if objective.name == "cost":
+        return f"${value:.2f} per million output tokens"
+    if objective.name == "gpu_hours":
+        return f"{value:.3g} GPU-hours per million output tokens"
+    if objective.statistic is not None:
+        return f"{objective} {value * 1e3:.4g} ms"
+    return f"{objective} {format_rate(value, 'tok' if objective.name == 'throughput' else '')}"
+
+
+def against(shown: Answer, baseline: Baseline, answer: Recommendation) -> str:
+    """The gain against a baseline, and whether the baseline meets the SLOs at all.
+
+    No gain where the answer itself meets no SLOs: it would compare two ways to fail.
+    """
+    other, objective = baseline.answer, answer.question.objectives[0]
+    line = f"against {literal(baseline.name)} ({short_line(other)}): "
+    standing = "meets the SLOs" if other.is_feasible else _failing(other, answer)
+    factor = gain(shown, other, objective)
+    if answer.best is None or factor is None:
+        return f"{line}it {standing}"
+    if 0.995 <= factor < 1.005:
+        return f"{line}the same {objective}; it {standing}"
+    times = f"{factor:.2f}× better" if factor > 1 else f"{1 / factor:.2f}× worse"
+    return f"{line}{objective} {times}; it {standing}"
+
+
+def binding(answer: Recommendation) -> str:
+    """Which SLO stands in the way, and by how much the nearest deployment misses it."""
+    nearest = answer.shown
+    if nearest.result is not None and nearest.result.is_overloaded:
+        offered = format_rate(answer.question.workload.rate_per_s)
+        served = format_rate(nearest.result.request_rate)
+        return (
+            f"Binding: capacity. {short_line(nearest)} is overloaded: {offered} requests arrive "
+            f"and it serves {served}"
+        )
+    slo, missed, reached = max(
+        zip(answer.question.slos, nearest.violations, answer.reached, strict=True),
+        key=lambda row: row[1],
+    )
+    value = quantity(slo, reached.value)
+    return f"Binding: {slo}. The nearest miss reaches {value}, off {_by(missed)}"
+
+
+def way_out(answer: Recommendation) -> str:
+    """What to change in the scenario when nothing meets the SLOs."""
+    nearest = answer.shown
+    if nearest.result is not None and nearest.result.is_overloaded:
+        return "raise hardware.gpus, list larger max_num_seqs, or lower the workload's rate"
+    return "widen deployment's choices, take a faster hardware.gpu or more, or loosen the SLO"
+
+
+def why(shown: Answer, rank: int, answer: Recommendation) -> list[str]:
+    """Reasons in plain words, each from a figure of the search."""
+    d, result = shown.deployment, shown.result
+    if result is None:
+        return [shown.reason]
+    use = result.peak_blocks / result.num_blocks
+    batch = result.records.e2e_ns.sum() / max(1.0, result.duration_s * 1e9) / d.replicas
+    lines = [
+        f"a replica holds {batch:.0f} requests on average; its KV cache is {use:.0%} full at most",
+    ]
+    tightest = max(
+        zip(answer.question.slos, shown.violations, strict=True), key=lambda r: r[1], default=None
+    )
+    if tightest is not None and shown.is_feasible:
+        lines.append(f"the tightest SLO is {tightest[0]}, with {-tightest[1]:.0%} to spare")
+    others = {a.deployment.gpus for a in answer.answers if a.is_feasible and a.rung == "simulate"}
+    if shown.is_feasible and rank == 1 and others and min(others) == d.gpus:
+        lines.append(f"no simulated deployment meets the SLOs on fewer than {d.gpus} GPUs")
+    lines += _smaller_failed(shown, answer)
+    lines.append("step costs: roofline from the data sheet; KV blocks keep a margin for the priors")
+    return lines
+
+
+def found_by(answer: Recommendation) -> str:
+    """How many points each rung saw."""
+    looked = len(answer.answers)
+    cut = sum(answer.cut.values())
+    ruled_out = sum(trial.rung == "estimate" for trial in answer.answers)
+    return (
+        f"{answer.choices} choices: {cut} would not start, {answer.priced} priced by the estimate, "
+        f"{looked} looked at ({ruled_out} ruled out by the estimate) in {answer.simulations} "
+        "simulations"
+    )
+
+
+def short_line(answer: Answer) -> str:
+    """A deployment in a few words, for a line that compares it with another."""
+    d = answer.deployment
+    return (
+        f"{d.replicas}×TP{d.tensor_parallel_size} {d.weights_dtype}, "
+        f"seqs {d.max_num_seqs}, tokens {d.max_num_batched_tokens}"
+    )
+
+
+def slack(other: Answer) -> str:
+    """The smallest slack to an SLO as a share of its threshold; negative where it is missed."""
+    if not other.violations:
+        return "–"
+    if _is_overloaded(other) or other.worst > UNBOUNDED:
+        return "overloaded"
+    return f"{-other.worst:.0%}"
+
+
+def _is_overloaded(other: Answer) -> bool:
+    """By its simulation, or by the estimate where that ruled it out."""
+    if other.result is None:
+        return other.reason.startswith("overloaded")
+    return other.result.is_overloaded
+
+
+def _failing(other: Answer, answer: Recommendation) -> str:
+    """How a deployment that is not feasible fails."""
+    if _is_overloaded(other):
+        return "is overloaded"
+    slo, missed = max(zip(answer.question.slos, other.violations, strict=True), key=lambda r: r[1])
+    return f"misses {slo} {_by(missed)}"
+
+
+def _by(missed: float) -> str:
+    """By how much a threshold is missed, in words."""
+    if missed > UNBOUNDED:
+        return "without bound"
+    return f"by {missed:.0%}" if missed < 1 else f"by a factor of {1 + missed:.3g}"
+
+
+def _smaller_failed(shown: Answer, answer: Recommendation) -> list[str]:
+    """Why the cheapest-looking alternative was not taken: fewer ranks a replica."""
+    size = shown.deployment.tensor_parallel_size
+    failed = [
+        trial
+        for trial in answer.answers
+        if not trial.is_feasible
+        and trial.result is not None
+        and trial.deployment.tensor_parallel_size < size
+    ]
+    if not failed:
+        return []
+    nearest = min(failed, key=lambda trial: trial.worst)
+    return [f"{short_line(nearest)} {_failing(nearest, answer)}"]
