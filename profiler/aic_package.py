@@ -86,8 +86,7 @@ def systems(root: str | Path | None = None) -> tuple[str, ...]:
 
 def table_files(device: str, root: Path) -> list[TableFile]:
     """Every table of the device, in order; InputError for a device that has none."""
-    name = accelerator(device).name
-    folder = root / "data" / _FOLDERS.get(name, name)
+    folder = root / "data" / _folder_name(device)
     paths = sorted(folder.glob("*/*/*/*.parquet"))
     if not paths:
         known = systems(root)
@@ -97,9 +96,14 @@ def table_files(device: str, root: Path) -> list[TableFile]:
     return [TableFile(path, *path.parts[-4:-1]) for path in paths]
 
 
+def settings_files(device: str, root: Path) -> tuple[Path, Path]:
+    """The file of current versions, and that of the device's system."""
+    return root / "query_versions.yaml", root / f"{_folder_name(device)}.yaml"
+
+
 def current_versions(device: str, root: Path) -> dict[str, str]:
     """The version of each engine that the database holds complete for this device."""
-    document = _read(root / "query_versions.yaml")
+    document = _read(settings_files(device, root)[0])
     overrides = document.get("overrides", {}).get(_folder_name(device), {})
     slots = document.get("defaults", {}) | overrides
     return {source: str(slot["current"]) for source, slot in slots.items()}
@@ -107,7 +111,7 @@ def current_versions(device: str, root: Path) -> dict[str, str]:
 
 def gpus_per_node(device: str, root: Path) -> int:
     """GPUs of one node of this system."""
-    return int(_read(root / f"{_folder_name(device)}.yaml")["node"]["num_gpus_per_node"])
+    return int(_read(settings_files(device, root)[1])["node"]["num_gpus_per_node"])
 
 
 def newest_first(version: str) -> list[int]:

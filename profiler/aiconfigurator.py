@@ -31,6 +31,7 @@ from servecast.profiler.aic_package import (
     TableFile,
     current_versions,
     gpus_per_node,
+    settings_files,
     systems_root,
     table_files,
 )
@@ -70,7 +71,7 @@ def import_system(
     wanted = [layout for each in families or FAMILIES for layout in FAMILIES[each]]
     chosen = list(_chosen(table_files(name, folder), wanted, sources or SOURCES))
     paths = dict.fromkeys(file.path for file, _ in chosen)
-    settings = [folder / "query_versions.yaml"]
+    settings = settings_files(name, folder)
 
     def read() -> list[CostTable]:
         tables = cost_tables(name, _read(name, folder, chosen), current_versions(name, folder))

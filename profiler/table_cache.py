@@ -10,14 +10,19 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 from servecast.primitives.cost_table import DIMENSIONS, CostTable, TableKey
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 LAYOUT = 1
 """Raised whenever what is imported, or how it is kept, changes: older files are then not found."""
@@ -59,43 +64,42 @@ def _load(path: Path) -> list[CostTable] | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             index = json.loads(arrays["index"].tobytes())
-            points = {
-                operation: arrays[f"points_{operation}"].astype(np.int64)
-                for operation in dict.fromkeys(key["operation"] for key, _, _ in index)
-            }
+            points = arrays["points"].astype(np.int64)
             seconds, spread = arrays["seconds"], arrays["spread"]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-    tables: list[CostTable] = []
-    begin = dict.fromkeys(points, 0)
-    done = 0
-    for key, origin, rows in index:
-        first = begin[key["operation"]]
-        part, times = slice(first, first + rows), slice(done, done + rows)
-        own = points[key["operation"]][part]
-        tables.append(CostTable(TableKey(**key), own, seconds[times], spread[times], origin))
-        begin[key["operation"]] += rows
-        done += rows
-    return tables
+    return list(_cut(index, points, seconds, spread))
+
+
+def _cut(
+    index: Sequence[tuple[dict[str, Any], str, int]], points: Ints, seconds: Floats, spread: Floats
+) -> Iterator[CostTable]:
+    """Each table of the index: its key, its origin and its number of rows."""
+    row = cell = 0
+    for fields, origin, rows in index:
+        key = TableKey(**fields)
+        width = len(DIMENSIONS[key.operation])
+        own = points[cell : cell + rows * width].reshape(rows, width)
+        times = slice(row, row + rows)
+        yield CostTable(key, own, seconds[times], spread[times], origin)
+        row, cell = row + rows, cell + rows * width
 
 
 def _save(path: Path, tables: Sequence[CostTable]) -> None:
     if not tables:
         return
     index = [(asdict(table.key), table.origin, len(table)) for table in tables]
-    by_operation: dict[str, list[np.ndarray[tuple[int, int], np.dtype[np.int64]]]] = {}
-    for table in tables:
-        by_operation.setdefault(table.key.operation, []).append(table.points)
-    points = {f"points_{name}": _narrow(np.concatenate(all_)) for name, all_ in by_operation.items()}
+    points = np.concatenate([table.points.ravel() for table in tables])
+    narrow = points.astype(np.int32)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(
             partial,
             index=np.frombuffer(json.dumps(index).encode(), np.uint8),
+            points=narrow if np.array_equal(narrow, points) else points,
             seconds=np.concatenate([table.seconds for table in tables]),
             spread=np.concatenate([table.spread for table in tables]),
-            **points,
         )
         partial.replace(path)
     except OSError:

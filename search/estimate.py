@@ -115,42 +115,66 @@ def estimate(
 ) -> Estimate:
     """Price all deployments that share a step cost and a token budget."""
     curves = _Curves(cost, max_num_batched_tokens, traffic, int(limits.max_num_seqs.max()))
-    n_max = np.minimum(limits.max_num_seqs, limits.kv_tokens / traffic.context_mean)
-    n_max = np.maximum(n_max, 1.0)
-    bearable = np.interp(n_max, curves.n, curves.rate)
-    if traffic.concurrency:
-        share = traffic.concurrency / limits.replicas
-        running = np.minimum(share, n_max)
-        rate = np.interp(running, curves.n, curves.rate)
-        utilisation = share / n_max
-    else:
-        offered = traffic.rate_per_s / limits.replicas
-        utilisation = offered / bearable
-        rate = np.minimum(offered, bearable)
-        running = np.minimum(np.interp(rate, curves.rate, curves.n), n_max)
-    tpot, tpot_p95 = curves.tpot(running, rate), curves.tpot_p95(running, rate, n_max)
+    load = _load(curves, traffic, limits)
+    running, rate = load.running, load.rate
     wait, wait_p95 = curves.prompt_wait(running, rate)
-    if traffic.concurrency:
-        service = curves.own_prefill(running) + (traffic.output_mean - 1) * tpot
-        queue = np.maximum(traffic.concurrency / limits.replicas / rate - service - wait, 0.0)
-        queue_p95 = queue
-    else:
-        held = curves.own_prefill(running) + traffic.output_mean * tpot
-        taken = np.where(utilisation < 1, np.minimum(rate * held / n_max, utilisation), 1.0)
-        queue, queue_p95 = _place_wait(taken, n_max, held, traffic)
+    queue, queue_p95 = _queue(curves, traffic, limits, load)
     served = rate * limits.replicas
-    floor = np.ones_like(utilisation)
+    floor = np.ones_like(load.utilisation)
     return Estimate(
-        utilisation=utilisation,
+        utilisation=load.utilisation,
         request_rate=served,
         output_rate=served * traffic.output_mean,
         ttft_mean=wait + curves.own_prefill(running) + queue,
         ttft_p95=wait_p95 + curves.own_prefill_p95(running) + queue_p95,
-        tpot_mean=tpot,
-        tpot_p95=tpot_p95,
+        tpot_mean=curves.tpot(running, rate),
+        tpot_p95=curves.tpot_p95(running, rate, load.places),
         ttft_floor=floor * curves.lone_prefill_p95,
         tpot_floor=floor * float(curves.decode_s[0]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What one replica of each deployment carries."""
+
+    places: Floats
+    """Sequences that limits and KV blocks let run at once."""
+    utilisation: Floats
+    rate: Floats
+    """Requests per second served."""
+    running: Floats
+    """Sequences running on average."""
+
+
+def _load(curves: _Curves, traffic: Traffic, limits: Limits) -> _Load:
+    fitting = limits.kv_tokens / traffic.context_mean
+    places = np.maximum(np.minimum(limits.max_num_seqs, fitting), 1.0)
+    if traffic.concurrency:
+        share = traffic.concurrency / limits.replicas
+        running = np.minimum(share, places)
+        return _Load(places, share / places, np.interp(running, curves.n, curves.rate), running)
+    offered = traffic.rate_per_s / limits.replicas
+    bearable = np.interp(places, curves.n, curves.rate)
+    rate = np.minimum(offered, bearable)
+    running = np.minimum(np.interp(rate, curves.rate, curves.n), places)
+    return _Load(places, offered / bearable, rate, running)
+
+
+def _queue(curves: _Curves, traffic: Traffic, limits: Limits, load: _Load) -> tuple[Floats, Floats]:
+    """Mean and p95 wait for a place; in a closed loop what Little's law leaves for it."""
+    tpot = curves.tpot(load.running, load.rate)
+    own = curves.own_prefill(load.running)
+    if traffic.concurrency:
+        wait, _ = curves.prompt_wait(load.running, load.rate)
+        service = own + (traffic.output_mean - 1) * tpot
+        cycle = traffic.concurrency / limits.replicas / load.rate
+        left = np.maximum(cycle - service - wait, 0.0)
+        return left, left
+    held = own + traffic.output_mean * tpot
+    busy = np.minimum(load.rate * held / load.places, load.utilisation)
+    taken = np.where(load.utilisation < 1, busy, 1.0)
+    return _place_wait(taken, load.places, held, traffic)
 
 
 def _place_wait(

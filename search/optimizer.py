@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from servecast.search.evaluator import Answer, Evaluator
+from servecast.search.evaluator import UNDEFINED, Answer, Evaluator
 from servecast.search.space import Candidate, Value, key_of
 from servecast.simulator.objective import Direction
 
@@ -88,19 +88,22 @@ def _tpe(
     for candidate in ranked[: max(4, trials // 4)]:
         study.enqueue_trial(dict(candidate.choice))
     answers: dict[object, Answer] = {}
-    while len(answers) < trials and len(study.trials) < 4 * trials:
+    asked = 0
+    while len(answers) < trials and asked < 4 * trials:
+        asked += 1
         trial = study.ask()
         key = key_of(_suggestion(trial, dimensions))
         if key not in by_key:
-            trial.set_user_attr("violations", [1e6] * max(1, len(evaluator.slos)))
+            _constrain(trial, [UNDEFINED] * len(evaluator.slos))
             study.tell(trial, [_worst(o.direction) for o in evaluator.objectives])
             continue
         answer = answers[key] = evaluator.answer(by_key[key])
-        trial.set_user_attr("violations", list(answer.violations) or [0.0])
-        study.tell(trial, [_finite(v) for v in answer.values])
+        _constrain(trial, answer.violations)
+        told = zip(answer.values, evaluator.objectives, strict=True)
+        study.tell(trial, [_finite(value, objective.direction) for value, objective in told])
         if progress is not None:
             progress(len(answers), trials)
-    return Study(tuple(answers.values()), len(study.trials))
+    return Study(tuple(answers.values()), asked)
 
 
 def _study(evaluator: Evaluator, trials: int, seed: int) -> optuna.Study:
@@ -108,13 +111,14 @@ def _study(evaluator: Evaluator, trials: int, seed: int) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(
-        seed=seed,
-        n_startup_trials=min(10, trials // 4),
-        constraints_func=lambda trial: trial.user_attrs["violations"],
-    )
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, trials // 4))
     directions = [_DIRECTIONS[objective.direction] for objective in evaluator.objectives]
     return optuna.create_study(directions=directions, sampler=sampler)
+
+
+def _constrain(trial: optuna.Trial, violations: Sequence[float]) -> None:
+    for index, missed in enumerate(violations):
+        trial.set_constraint(f"slo {index}", missed)
 
 
 def _suggestion(
@@ -131,5 +135,5 @@ def _worst(direction: Direction) -> float:
     return WORST if direction == "minimise" else -WORST
 
 
-def _finite(value: float) -> float:
-    return value if abs(value) < WORST else WORST
+def _finite(value: float, direction: Direction) -> float:
+    return value if abs(value) < WORST else _worst(direction)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor, isfinite, log
+from math import floor, inf, isfinite, log
 
 from servecast.search.evaluator import TIE, Answer
 from servecast.simulator.objective import Objective
@@ -58,9 +58,15 @@ def distinct(ranked: Sequence[Answer]) -> list[Answer]:
 
 def _order(answer: Answer, objective: Objective) -> tuple[float, ...]:
     cost = _costs(answer, [objective])[0]
-    bin_ = floor(log(abs(cost)) / TIE) * (1 if cost > 0 else -1) if cost else 0
     d = answer.deployment
-    return (float(bin_), answer.worst, cost, d.max_num_seqs, d.max_num_batched_tokens)
+    return (_bin(cost), answer.worst, cost, d.max_num_seqs, d.max_num_batched_tokens)
+
+
+def _bin(cost: float) -> float:
+    """Which tie a cost belongs to; what is not a number comes after all."""
+    if not isfinite(cost):
+        return inf
+    return floor(log(abs(cost)) / TIE) * (1.0 if cost > 0 else -1.0) if cost else 0.0
 
 
 def _costs(answer: Answer, objectives: Sequence[Objective]) -> tuple[float, ...]:
@@ -80,5 +86,7 @@ def _distance_to_ideal(
     for value, column in zip(_costs(answer, objectives), columns, strict=True):
         known = [v for v in column if isfinite(v)]
         spread = (max(known) - min(known)) if known else 0.0
+        if not isfinite(value):
+            return inf
         total += ((value - min(known)) / spread) ** 2 if spread else 0.0
     return total

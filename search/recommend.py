@@ -148,7 +148,7 @@ def _baselines(question: Question, evaluator: Evaluator, like: Deployment) -> li
     if question.current is not None:
         candidate = fixed_candidate(question.current, question.space.gpus)
         if candidate is not None:
-            answer = evaluator.simulated(candidate, question.current.replicas)
+            answer = evaluator.baseline(candidate)
             baselines.append(Baseline("your command", answer, question.current_omits))
     default = evaluate_default(evaluator, like, question.space.gpus)
     if default is not None:

@@ -9,6 +9,8 @@ from servecast.domain import deployment, workload
 from servecast.errors import InputError, UnsupportedError
 from servecast.primitives import catalogue
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.dtype import Dtype
+from servecast.primitives.memory import ledger
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.roofline import RELATIVE_ERROR, RooflineSource
 from servecast.scenario import Scenario
@@ -16,6 +18,7 @@ from servecast.search.engine_defaults import EngineDefaults, defaults
 from servecast.search.recommend import Question
 from servecast.search.serve_command import ServeCommand, parse
 from servecast.search.space import Choice, Space
+from servecast.simulator.simulate import refuse_unmodelled
 
 
 def space_of(scenario: Scenario) -> Space:
@@ -50,7 +53,8 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
     """The deployment that a start command describes, on the scenario's hardware.
 
     As many replicas as the budget holds. What the command leaves out, the engine's defaults set.
-    UnsupportedError, naming them, for options that change the schedule and are not modelled.
+    UnsupportedError, naming them, for options that change the schedule and are not modelled;
+    InputError where the engine would not start so.
     """
     model = _served_model(scenario, command)
     engine = _defaults(scenario)
@@ -67,7 +71,7 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
         like,
         model=model,
         weights_dtype=weights_dtype(model, command.weights_dtype),
-        kv_cache_dtype=command.kv_cache_dtype or like.kv_cache_dtype,
+        kv_cache_dtype=command.kv_cache_dtype or Dtype.BF16,
         max_model_len=max_model_len,
         max_num_seqs=limits.max_num_seqs,
         max_num_batched_tokens=limits.max_num_batched_tokens,
@@ -78,7 +82,19 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
         gpu_memory_utilization=command.gpu_memory_utilization or engine.gpu_memory_utilization,
         num_gpu_blocks_override=command.num_gpu_blocks_override,
     )
+    _require_start(one)
     return _with_replicas(one, scenario.hardware.gpus)
+
+
+def _require_start(one: Deployment) -> None:
+    """InputError where the engine would not start by the command: so it is not what runs today."""
+    refuse_unmodelled(one)
+    reason = ledger(one).shortfall()
+    if reason is not None:
+        raise InputError(
+            f"the command would not start on {one.accelerator.name}: {reason}",
+            hint="check hardware.gpu, and the command's tensor parallel size and model length",
+        )
 
 
 def _served_model(scenario: Scenario, command: ServeCommand) -> ModelSpec:

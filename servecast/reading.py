@@ -35,7 +35,8 @@ def _fault(details: ErrorDetails, values: Mapping[str, object], forms: Forms) ->
 
 
 def _unknown_field(loc: Place, path: Place, forms: Forms) -> Fault:
-    key = str(path[-1])
+    key = str(loc[-1])
+    path = path or (key,)
     for section, form in forms.items():
         if key in form.model_fields:
             return Fault(path, "unknown field here", f"it belongs {_plain(section)}")

@@ -78,33 +78,30 @@ def test_combinations_that_do_not_start_are_told_to_the_sampler_free_of_charge()
 
 
 def test_the_same_seed_asks_the_same_and_another_seed_another() -> None:
-    assert asked_for(studied(LARGE, 20, 7)) == asked_for(studied(LARGE, 20, 7))
-    assert asked_for(studied(LARGE, 20, 7)) != asked_for(studied(LARGE, 20, 8))
+    first = asked_for(studied(LARGE, 16, 7))
+    assert asked_for(studied(LARGE, 16, 7)) == first
+    assert asked_for(studied(LARGE, 16, 8)) != first
 
 
 PRINT_STUDY = """
 import json
 from tests.search.test_optimizer import LARGE, asked_for, studied
-print(json.dumps([list(map(list, key)) for key in asked_for(studied(LARGE, 20, 7))]))
+print(json.dumps([list(map(list, key)) for key in asked_for(studied(LARGE, 12, 7))]))
 """
 
 
 def test_another_process_asks_the_same() -> None:
     root = Path(__file__).parents[2]
-    told = [
-        subprocess.run(
-            [sys.executable, "-c", PRINT_STUDY],
-            cwd=root,
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    ]
-    assert told[0] == told[1]
-    here = asked_for(studied(LARGE, 20, 7))
-    assert json.loads(told[0]) == json.loads(json.dumps(here))
+    told = subprocess.run(
+        [sys.executable, "-c", PRINT_STUDY],
+        cwd=root,
+        env={**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(told.stdout) == json.loads(json.dumps(asked_for(studied(LARGE, 12, 7))))
+    assert not told.stderr, "nothing that a user would have to read past"
 
 
 def test_the_sampler_finds_the_best_of_a_few_hundred_choices() -> None:
@@ -113,7 +110,7 @@ def test_the_sampler_finds_the_best_of_a_few_hundred_choices() -> None:
     whole = studied(LARGE, len(found))
     assert len(whole.answers) == len(found)
     best = rank(whole.answers, objectives("cost"))[0]
-    for seed in range(3):
+    for seed in range(2):
         sampled = rank(studied(LARGE, 40, seed).answers, objectives("cost"))[0]
         assert sampled.values[0] <= best.values[0] * 1.02
 
