@@ -42,10 +42,6 @@ _LIBRARY_NAMES = ("nccl_dtype", "op_name")
 
 LAYOUTS = (
     Layout("custom_allreduce_perf", "comm", ("allreduce_dtype",), _custom_kind, _points),
-    Layout(
-        "nccl_perf", "comm", _LIBRARY_NAMES, _library_kind, _points, sources=_LIBRARIES
-    ),
-    Layout(
-        "oneccl_perf", "comm", _LIBRARY_NAMES, _library_kind, _points, sources=_LIBRARIES
-    ),
+    Layout("nccl_perf", "comm", _LIBRARY_NAMES, _library_kind, _points, sources=_LIBRARIES),
+    Layout("oneccl_perf", "comm", _LIBRARY_NAMES, _library_kind, _points, sources=_LIBRARIES),
 )

@@ -21,8 +21,10 @@ _OPERATIONS = {"dispatch": "moe_dispatch", "combine": "moe_combine"}
 
 def _microseconds(*columns: str) -> Callable[[TableRows], Floats]:
     def seconds(rows: TableRows) -> Floats:
-        parts = [rows.floats(name) for name in columns]
-        return np.sum(parts, axis=0) * MICROSECOND
+        total = np.zeros(1)
+        for name in columns:
+            total = total + rows.floats(name)
+        return total * MICROSECOND
 
     return seconds
 
@@ -58,20 +60,26 @@ def _wide_layouts(phase: str) -> tuple[Layout, Layout]:
     low = _microseconds(f"{phase}_avg_t_us")
     normal = _microseconds(f"{phase}_transmit_us", f"{phase}_notify_us")
     return (
+        Layout("wideep_deepep_ll_perf", "comm", (), _wide_kind(phase, "low_latency"), _wide, low),
         Layout(
-            "wideep_deepep_ll_perf", "comm", (), _wide_kind(phase, "low_latency"), _wide, low
-        ),
-        Layout(
-            "wideep_deepep_normal_perf", "comm", (f"{phase}_sms",), _wide_kind(phase, "normal"),
-            _wide, normal,
+            "wideep_deepep_normal_perf",
+            "comm",
+            (f"{phase}_sms",),
+            _wide_kind(phase, "normal"),
+            _wide,
+            normal,
         ),
     )
 
 
 LAYOUTS = (
     Layout(
-        "moe_a2a_perf", "comm", ("phase", "comm_dtype", "comm_backend", "sms"), _all_to_all_kind,
-        _all_to_all, _microseconds("latency"),
+        "moe_a2a_perf",
+        "comm",
+        ("phase", "comm_dtype", "comm_backend", "sms"),
+        _all_to_all_kind,
+        _all_to_all,
+        _microseconds("latency"),
     ),
     *_wide_layouts("dispatch"),
     *_wide_layouts("combine"),

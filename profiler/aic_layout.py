@@ -106,9 +106,7 @@ def groups(file: TableFile, layout: Layout, gpus_per_node: int) -> Iterator[Grou
             yield Group(kind, names["kernel_source"], file, points[places], seconds[places])
 
 
-def _by_names(
-    rows: TableRows, columns: Sequence[str]
-) -> Iterator[tuple[dict[str, str], Ints]]:
+def _by_names(rows: TableRows, columns: Sequence[str]) -> Iterator[tuple[dict[str, str], Ints]]:
     """Each combination of the columns' values that occurs, and the places of its rows."""
     values: list[list[str]] = []
     combined = np.zeros(1, np.int64)

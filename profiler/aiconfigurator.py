@@ -94,9 +94,7 @@ def _chosen(
             yield from ((file, layout) for layout in layouts if layout.reads(file))
 
 
-def _read(
-    device: str, root: Path, chosen: list[tuple[TableFile, Layout]]
-) -> Iterator[Group]:
+def _read(device: str, root: Path, chosen: list[tuple[TableFile, Layout]]) -> Iterator[Group]:
     per_node = gpus_per_node(device, root)
     for file, layout in chosen:
         yield from groups(file, layout, per_node)

@@ -1,4 +1,4 @@
-"""The command line: every verb, and the one place that turns errors into messages and exit codes."""
+"""The command line: every verb, and the one place that turns errors into messages."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from servecast.errors import ServecastError
 
 app = typer.Typer(
     name="servecast",
-    help="Forecast LLM serving before renting a GPU.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text, as in a log: no boxes around help and usage errors
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (recommend, simulate, memory, models, gpus, init, check):
@@ -28,6 +28,7 @@ for verb in (recommend, simulate, memory, models, gpus, init, check):
 app.add_typer(trace, name="trace")
 
 INTERRUPTED = 130
+"""The exit code that typer gives Ctrl-C."""
 
 
 def _version(asked: bool) -> None:
@@ -57,12 +58,10 @@ def main() -> None:
         if error.hint:
             print(f"\nhint: {error.hint}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    except KeyboardInterrupt:
-        print("interrupted: nothing half-written was kept", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("interrupted: nothing half-written was kept", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

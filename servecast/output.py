@@ -114,6 +114,11 @@ def literal(text: object) -> str:
     return escape(str(text))
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 choice`, `1,200 choices`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def plain_json(value: object) -> object:
     """`value` in JSON's own types: tuples as lists, NaN and infinity as null, others as text."""
     if isinstance(value, float):

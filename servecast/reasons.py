@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from servecast.output import literal
+from servecast.output import counted, literal
 from servecast.primitives.units import format_rate
 from servecast.search.baseline import Baseline, gain
 from servecast.search.evaluator import Answer
@@ -114,10 +114,11 @@ def found_by(answer: Recommendation) -> str:
     looked = len(answer.answers)
     cut = sum(answer.cut.values())
     ruled_out = sum(trial.rung == "estimate" for trial in answer.answers)
+    choices = counted(answer.choices, "choice")
     return (
-        f"{answer.choices} choices: {cut} would not start, {answer.priced} priced by the estimate, "
-        f"{looked} looked at ({ruled_out} ruled out by the estimate) in {answer.simulations} "
-        "simulations"
+        f"{choices}: {cut} would not start, {answer.priced} priced by the estimate, "
+        f"{looked} looked at ({ruled_out} ruled out by the estimate) in "
+        f"{counted(answer.simulations, 'simulation')}"
     )
 
 

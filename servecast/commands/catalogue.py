@@ -45,7 +45,7 @@ def gpus(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """List the accelerators of the catalogue, or show one with its source."""
+    """List the accelerators of the catalogue, or show one."""
     from servecast.primitives import catalogue
 
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)

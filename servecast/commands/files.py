@@ -42,7 +42,10 @@ def check(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Check a scenario file: all errors at once, each with its line; then the exit code is 2."""
+    """Check a scenario file: all its errors, each with its line.
+
+    Exit code 2 if there is one.
+    """
     from servecast.loading import load
 
     scenario = load(path)

@@ -36,7 +36,7 @@ def memory(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Show the memory ledger of one GPU for each choice of a scenario, and whether it starts."""
+    """Show where a GPU's memory goes, for each choice of a scenario."""
     from servecast.loading import builtin, load
     from servecast.question import space_of
     from servecast.search.space import grouped

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from servecast.commands.options import Json, NoColor, Quiet
-from servecast.output import Output, literal
+from servecast.output import Output, counted, literal
 
 if TYPE_CHECKING:
     from servecast.scenario import Scenario
@@ -43,7 +43,10 @@ def recommend(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Find the best deployment, say what it reaches, and write the files that start it."""
+    """Find the best deployment and write the files that start it.
+
+    Exit code 3 if none meets the SLOs: then the answer is the nearest miss and what it misses.
+    """
     from servecast.loading import builtin, load
     from servecast.question import question
 
@@ -87,7 +90,7 @@ def _dry_run(out: Output, scenario: Scenario, asked: Question, runs: Path) -> No
         plan = {"looked_at_most": looked_at, "time_s": time_s, "writes": str(runs / scenario.name)}
         out.data({**facts, **plan})
         return
-    out.line(f"{asked.space.size} choices, {len(found)} would start")
+    out.line(f"{counted(asked.space.size, 'choice')}, {len(found)} would start")
     for count, reason in grouped(cut):
         out.line(f"  {count} cut: {reason}")
     out.line(

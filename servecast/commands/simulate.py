@@ -27,7 +27,10 @@ def simulate(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Simulate a scenario and show what it reaches; exit code 3 if it misses an SLO."""
+    """Simulate a scenario and show what it reaches.
+
+    Exit code 3 if it misses an SLO or is overloaded.
+    """
     from servecast.domain import deployment, workload
     from servecast.loading import load
     from servecast.primitives.roofline import RELATIVE_ERROR, RooflineSource

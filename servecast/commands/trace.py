@@ -23,7 +23,7 @@ def stats(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Show what decides how hard a workload is to serve: rate, bursts, lengths."""
+    """Show what makes a workload hard: rate, bursts, lengths."""
     from dataclasses import asdict
 
     from servecast.traces.readers import read

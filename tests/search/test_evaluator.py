@@ -1,4 +1,4 @@
-"""Answers for single deployments: by the cheapest rung that can give them, and never a worse one."""
+"""Answers for single deployments: by the cheapest rung that can give them, none hidden by it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,57 @@
+"""Prefill chunks on top of cached tokens, from prefills that were measured without any."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from servecast.primitives.cost import Provenance
+from servecast.primitives.utilisation import Curve, Floats, Ideal
+
+QUERY_TOKENS = 256
+"""Queries below which a chunk that attends a past gets no cheaper: tiles are padded, and few of
+them leave most of the device idle. Against 1,700 chunks measured with a past (LLMServingSim, vLLM
+0.19 on an RTX 4090 and an RTX PRO 6000) it takes the median error from 30 to 16 %, the 90 %
+quantile from 198 to 54 %; without it chunks of 16 to 64 tokens come out five times too cheap."""
+
+
+class Chunks:
+    """Seconds by past and new tokens, over a curve of whole prefills.
+
+    A chunk of n tokens after p costs what the whole prefill of n + p costs, times the share of its
+    ideal time that is the chunk's: where pairs of tokens decide, 1 − (p / (n + p))². It is never
+    less than the chunk without its past, and never more than the whole.
+    """
+
+    __slots__ = ("_curve", "_ideal")
+
+    def __init__(self, new_tokens: Floats, seconds: Floats, ideal: Ideal) -> None:
+        """`new_tokens` ascends; `ideal` takes past and new tokens."""
+        self._ideal = ideal
+        self._curve = Curve(new_tokens, seconds, lambda new: ideal(np.zeros(()), new))
+
+    def seconds(self, *at: Floats) -> Floats:
+        """Seconds of chunks after these past tokens, of these new tokens."""
+        past, new = (np.asarray(size, np.float64) for size in at)
+        alone = self._curve.seconds(new)
+        if not past.any():
+            return alone + 0.0 * past
+        padded = np.maximum(new, QUERY_TOKENS)
+        whole = padded + past
+        share = self._ideal(past, padded) / self._ideal(np.zeros(()), whole)
+        chunk = np.clip(self._curve.seconds(whole) * share, alone, self._curve.seconds(new + past))
+        return np.where(past > 0, chunk, alone)
+
+    def provenance(self, *at: Floats) -> Provenance:
+        """As of the whole prefill, but derived where there is a past."""
+        past, new = at
+        found = self._curve.provenance(np.asarray(new + past))
+        is_derived = bool(np.any(past)) and found is Provenance.MEASURED
+        return Provenance.INTERPOLATED if is_derived else found
+
+    def left_out(self) -> Floats:
+        """Relative errors of whole prefills inside."""
+        return self._curve.left_out()
+
+    def left_beyond(self) -> Floats:
+        """Relative errors of the longest prefills."""
+        return self._curve.left_beyond()

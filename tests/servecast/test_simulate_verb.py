@@ -1,0 +1,128 @@
+"""`servecast simulate`: one deployment, its figures, its remarks, its records."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import FIXED, SMALL, Run, run, write
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    monkeypatch.chdir(tmp_path)
+
+
+def simulated(text: str = FIXED, *arguments: object) -> Run:
+    write(Path(), text)
+    return run("simulate", "small.yaml", *arguments)
+
+
+def result(text: str = FIXED, *arguments: object) -> dict[str, Any]:
+    found = simulated(text, "--json", *arguments).json
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_deployment_latencies_rates_and_slos_are_shown() -> None:
+    told = simulated()
+    assert told.code == 0
+    for part in (
+        "1 replica of 1 × h100_sxm · bf16 weights, bf16 KV\n",
+        "tensor_parallel_size 1 · max_num_seqs 64 · max_num_batched_tokens 8192\n",
+        "150 requests of chat in ",
+        "ttft (to the first token)",
+        "tpot (per output token)",
+        "itl (between tokens)",
+        "e2e (to the last token)",
+        "tok/s output",
+        "KV blocks",
+        "ttft:p95 < 500ms",
+    ):
+        assert part in told.out, part
+    assert told.err == ""
+
+
+def test_json_has_the_figures_in_seconds() -> None:
+    found = result()
+    assert found["requests"] == 150
+    assert found["overloaded"] is False
+    assert found["latency_s"]["ttft"]["p50"] < found["latency_s"]["ttft"]["p99"] < 1
+    assert found["latency_s"]["e2e"]["mean"] > found["latency_s"]["ttft"]["mean"]
+    assert 0 < found["kv_blocks_peak"] <= found["kv_blocks"]
+    assert [slo["met"] for slo in found["slo"]] == [True, True, True]
+    assert found["deployment"]["usd_per_gpu_hour"] == 2.5
+
+
+def test_the_same_scenario_gives_the_same_figures() -> None:
+    assert simulated().out == simulated().out
+
+
+def test_open_choices_are_fixed_one_by_one() -> None:
+    told = simulated(SMALL, "--set", "tensor_parallel_size=2", "--set", "max_num_seqs=32")
+    assert told.code == 0
+    assert "tensor_parallel_size 2 · max_num_seqs 32" in told.out
+
+
+def test_texts_are_choices_too() -> None:
+    text = FIXED.replace("max_model_len: 8192", "max_model_len: 8192\n  quantization: [bf16, fp8]")
+    assert "fp8 weights" in simulated(text, "--set", "quantization=fp8").out
+
+
+def test_automatic_replicas_fill_the_budget() -> None:
+    assert "2 replicas of 1" in simulated(FIXED.replace("replicas: 1", "replicas: auto")).out
+
+
+def test_a_missed_slo_is_exit_code_3_and_named() -> None:
+    told = simulated(FIXED.replace("40ms", "1ms"))
+    assert told.code == 3
+    (row,) = [line for line in told.out.splitlines() if line.startswith("tpot:p95 < 1ms")]
+    assert row.endswith("missed")
+
+
+def test_an_overload_is_called_one() -> None:
+    hot = FIXED.replace("rate: 4/s", "rate: 400/s")
+    told = simulated(hot)
+    assert told.code == 3
+    assert "overload: requests arrive faster than they are served" in told.out
+    assert result(hot)["overloaded"] is True
+
+
+def test_prompts_beyond_the_model_length_are_rejected_and_counted() -> None:
+    short = FIXED.replace("max_model_len: 8192", "max_model_len: 1024")
+    told = simulated(short.replace(', "attainment > 90%"', ""))
+    assert "prompts exceed max_model_len and were rejected" in told.out
+    rejected = result(short)["rejected"]
+    assert 0 < rejected < 150
+    assert f"\n{rejected} prompts exceed" in told.out
+    attainment = result(short)["slo"][2]["value"]
+    assert attainment <= 1 - rejected / 150 + 1e-9, "a rejected request attains nothing"
+
+
+def test_records_are_one_row_a_request() -> None:
+    told = simulated(FIXED, "--records", "out/records.csv.gz")
+    assert "wrote out/records.csv.gz" in told.err
+    with gzip.open("out/records.csv.gz", "rt", encoding="utf-8") as text:
+        rows = list(csv.DictReader(text))
+    assert len(rows) == 150
+    tpot = [float(row["tpot_s"]) for row in rows if row["tpot_s"]]
+    assert sum(tpot) / len(tpot) == pytest.approx(result()["latency_s"]["tpot"]["mean"], rel=1e-3)
+    simulated(FIXED, "--records", "records.csv")
+    assert len(Path("records.csv").read_text().splitlines()) == 151
+
+
+def test_a_trace_is_replayed() -> None:
+    rows = "\n".join(f"{index * 0.5},{100 + index},{20 + index}" for index in range(30))
+    Path("t.csv").write_text(f"arrival_s,input_tokens,output_tokens\n{rows}\n")
+    text = FIXED.replace("{synthetic: chat, requests: 150, rate: 4/s, seed: 1}", "{trace: t.csv}")
+    assert result(text)["requests"] == 30
+    assert result(text.replace("{trace: t.csv}", "{trace: t.csv, requests: 10}"))["requests"] == 10
+
+
+def test_a_closed_loop_is_never_an_overload() -> None:
+    found = result(FIXED.replace("rate: 4/s", "concurrency: 200").replace("150", "300"))
+    assert found["overloaded"] is False
