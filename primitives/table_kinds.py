@@ -99,10 +99,9 @@ def resized(operation: Operation, site: Site, at: tuple[Quantity, ...]) -> Opera
         case Gemm():
             return replace(operation, m=at[0], n=site[0], k=site[1])
         case PrefillAttention():
-            operation = replace(operation, past_tokens=at[0], new_tokens=at[1], heads=site[0])
-            if len(site) == 1:
-                return replace(operation, kv_heads=site[0])
-            return replace(operation, kv_heads=site[1], window=site[3] or None)
+            return replace(
+                operation, past_tokens=at[0], new_tokens=at[1], **_heads(operation, site)
+            )
         case DecodeAttention():  # work goes by tokens read: one sequence has as many as several
             operation = replace(operation, sequences=1, context_tokens=at[0] * at[1])
             kv_heads = operation.kv_heads if len(site) == 1 else site[1]

@@ -8,7 +8,6 @@ measurements among them, are not.
 from __future__ import annotations
 
 import importlib.metadata
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -112,11 +111,6 @@ def current_versions(device: str, root: Path) -> dict[str, str]:
 def gpus_per_node(device: str, root: Path) -> int:
     """GPUs of one node of this system."""
     return int(_read(settings_files(device, root)[1])["node"]["num_gpus_per_node"])
-
-
-def newest_first(version: str) -> list[int]:
-    """A sort key that puts higher versions first: the numbers in it, negated."""
-    return [-int(number) for number in re.findall(r"\d+", version)]
 
 
 def _folder_name(device: str) -> str:

@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
+from servecast.primitives.cost_store import version_order
 from servecast.primitives.cost_table import (
     DIMENSIONS,
     CostTable,
@@ -18,7 +19,6 @@ from servecast.primitives.cost_table import (
 )
 from servecast.primitives.rows import row_ids
 from servecast.profiler.aic_layout import Group
-from servecast.profiler.aic_package import newest_first
 
 _SIZES = frozenset(
     {"m", "batch", "new_tokens", "past_tokens", "context_tokens", "tokens", "payload_elements"}
@@ -39,7 +39,8 @@ def cost_tables(
     """
     for versions in _by_version(groups):
         source = versions[0][0].file.source
-        versions.sort(key=lambda of: _rank(of[0].file.version, current.get(source)))
+        versions.sort(key=lambda of: version_order(of[0].file.version), reverse=True)
+        versions.sort(key=lambda of: of[0].file.version != current.get(source))
         for kept in _filled(versions):
             for joined in _kernels(kept):
                 yield _table(device, joined)
@@ -53,10 +54,6 @@ def _by_version(groups: Iterable[Group]) -> Iterator[list[list[Group]]]:
         found[group.kind, group.file.source, ungated][group.file.version].append(group)
     for versions in found.values():
         yield list(versions.values())
-
-
-def _rank(version: str, current: str | None) -> tuple[bool, list[int]]:
-    return version != current, newest_first(version)
 
 
 def _filled(versions: Sequence[list[Group]]) -> Iterator[list[Group]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from servecast.errors import unknown
 from servecast.primitives.catalogue import accelerator
+from servecast.primitives.cost_store import key_order
 from servecast.primitives.cost_table import CostTable
 from servecast.profiler import (
     aic_attention,
@@ -75,7 +76,7 @@ def import_system(
 
     def read() -> list[CostTable]:
         tables = cost_tables(name, _read(name, folder, chosen), current_versions(name, folder))
-        return sorted(tables, key=lambda table: _order(table))
+        return sorted(tables, key=lambda table: key_order(table.key))
 
     return cached_tables(name, [*paths, *settings], read)
 
@@ -98,8 +99,3 @@ def _read(device: str, root: Path, chosen: list[tuple[TableFile, Layout]]) -> It
     per_node = gpus_per_node(device, root)
     for file, layout in chosen:
         yield from groups(file, layout, per_node)
-
-
-def _order(table: CostTable) -> tuple[str, ...]:
-    key = table.key
-    return key.operation, key.dtype, key.source, key.version, key.variant, str(key.is_eager)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from servecast.primitives.cost_store import key_order
 from servecast.primitives.cost_table import CostTable, TableKey, cost_table
 
 Ints = NDArray[np.int64]
@@ -37,16 +38,12 @@ class CostRows:
         self._rows[key].append((points, seconds, known))
 
     def tables(self) -> list[CostTable]:
-        """The tables that have rows, sorted by what they measure, device and source."""
+        """The tables that have rows, in the order of their keys."""
         made = [self._table(key, parts) for key, parts in self._rows.items()]
-        return sorted((table for table in made if len(table)), key=_order)
+        return sorted(
+            (table for table in made if len(table)), key=lambda table: key_order(table.key)
+        )
 
     def _table(self, key: TableKey, parts: list[tuple[Ints, Floats, Floats]]) -> CostTable:
         points, seconds, spread = (np.concatenate(each) for each in zip(*parts, strict=True))
         return cost_table(key, points, seconds, spread=spread, origin=self._origin)
-
-
-def _order(table: CostTable) -> tuple[str, ...]:
-    key = table.key
-    measured = (key.operation, key.device, key.dtype, key.source, key.version, key.variant)
-    return (*measured, str(key.is_eager))

@@ -139,8 +139,8 @@ def _point(header: _Header, cells: Sequence[str]) -> _Point:
         row.get("variant", ""),
         _truth(row.get("is_eager", "")),
     )
-    seconds = _positive(header.time, row[header.time]) * _UNITS_S[header.time]
-    spread = _positive("spread", row["spread"]) if row.get("spread") else math.nan
+    seconds = _number(header.time, row[header.time]) * _UNITS_S[header.time]
+    spread = _number("spread", row["spread"], zero=True) if row.get("spread") else math.nan
     return _Point(key, tuple(_sizes(operation, row)), seconds, spread)
 
 
@@ -161,13 +161,14 @@ def _sizes(operation: str, row: dict[str, str]) -> Iterator[int]:
             yield int(text)
 
 
-def _positive(name: str, text: str) -> float:
+def _number(name: str, text: str, *, zero: bool = False) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise InputError(f"{name} is {shown(text)}, and must be a positive number")
+    if not (0 < value < math.inf or (zero and value == 0)):
+        rule = "a number, 0 or more" if zero else "a positive number"
+        raise InputError(f"{name} is {shown(text)}, and must be {rule}")
     return value
 
 

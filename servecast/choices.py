@@ -54,11 +54,15 @@ class Choices:
                 continue
             if name not in self.open:
                 near = nearest(name, self.open)
-                hint = f"did you mean `{near}`?" if near else None
+                listed = ", ".join(self.open) or "nothing"
+                hint = f"did you mean `{near}`?" if near else f"open in the scenario: {listed}"
                 raise InputError(f"`{name}` is not an open choice of the scenario", hint=hint)
             if value not in self.open[name]:
                 listed = ", ".join(str(known) for known in self.open[name])
-                raise InputError(f"{name} {shown(value)} is not one of {listed}")
+                raise InputError(
+                    f"{name} {shown(value)} is not one of {listed}",
+                    hint="take one of them, or add it to the scenario's list",
+                )
         missing = [name for name in self.open if name not in choice]
         if missing:
             raise InputError(

@@ -12,7 +12,8 @@ from servecast.primitives.step_cost import StepCost
 from servecast.simulator.records import Recorder
 from servecast.simulator.request import Request
 from servecast.simulator.run_log import RunLog
-from servecast.simulator.vllm_scheduler import Chunk, SchedulerLimits, VllmScheduler
+from servecast.simulator.scheduler import Chunk, Scheduler, SchedulerLimits
+from servecast.simulator.vllm_scheduler import VllmScheduler
 
 
 class Engine:
@@ -25,13 +26,21 @@ class Engine:
     """
 
     def __init__(
-        self, limits: SchedulerLimits, cost: StepCost, replica: int = 0, *, stepping: bool = False
+        self,
+        limits: SchedulerLimits,
+        cost: StepCost,
+        replica: int = 0,
+        *,
+        policy: type[Scheduler] = VllmScheduler,
+        stepping: bool = False,
     ) -> None:
-        """`stepping` takes decode steps one by one: the slow twin that skipping must equal.
+        """`policy` is the engine's scheduler.
+
+        `stepping` takes decode steps one by one: the slow twin that skipping must equal.
 
         SERVECAST_CHECK=1 in the environment calls `check` after every run.
         """
-        self.scheduler = VllmScheduler(limits)
+        self.scheduler: Scheduler = policy(limits)
         self.now_ns = 0
         """Start of the next step to plan: everything before it is decided."""
         self.log = RunLog()

@@ -19,7 +19,7 @@ from servecast.simulator.records import merge
 from servecast.simulator.request import Request
 from servecast.simulator.result import Result
 from servecast.simulator.router import ROUTERS
-from servecast.simulator.vllm_scheduler import SchedulerLimits
+from servecast.simulator.scheduler import SchedulerLimits
 from servecast.traces.workload import Workload
 
 

@@ -96,5 +96,5 @@ def experts(tokens: int, latency: float = 0.05, **other: object) -> dict[str, ob
 
 def all_reduce(size: int, kernel: str, latency: float) -> dict[str, object]:
     """A row of `custom_allreduce_perf` over 8 GPUs."""
-    names = {"kernel_source": kernel, "allreduce_dtype": "bfloat16"}
+    names: dict[str, object] = {"kernel_source": kernel, "allreduce_dtype": "bfloat16"}
     return names | {"num_gpus": 8, "message_size": size, "latency": latency}

@@ -9,7 +9,7 @@ from servecast.primitives.step_cost import StepCost
 from servecast.simulator.engine import Engine
 from servecast.simulator.records import Records, merge
 from servecast.simulator.request import Request
-from servecast.simulator.vllm_scheduler import SchedulerLimits
+from servecast.simulator.scheduler import SchedulerLimits
 
 
 class Arrival(NamedTuple):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from servecast.primitives.batch import Batch, Group
 from servecast.primitives.step_cost import StepCost
-from servecast.simulator.vllm_scheduler import SchedulerLimits
+from servecast.simulator.scheduler import SchedulerLimits
 
 
 @dataclass

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from servecast.simulator.request import Request
-from servecast.simulator.vllm_scheduler import Chunk, SchedulerLimits, VllmScheduler
+from servecast.simulator.scheduler import Chunk, SchedulerLimits
+from servecast.simulator.vllm_scheduler import VllmScheduler
 
 
 class SchedulerDriver:

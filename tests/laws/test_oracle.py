@@ -16,7 +16,7 @@ from servecast.simulator.engine import Engine
 from servecast.simulator.records import Records
 from servecast.simulator.request import Request
 from servecast.simulator.run_log import COLUMNS
-from servecast.simulator.vllm_scheduler import SchedulerLimits
+from servecast.simulator.scheduler import SchedulerLimits
 from tests.driver import records_of
 from tests.scheduler_driver import SchedulerDriver
 from tests.toy_deployments import WINDOWED

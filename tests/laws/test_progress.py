@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.engine import Engine
-from servecast.simulator.vllm_scheduler import SchedulerLimits
+from servecast.simulator.scheduler import SchedulerLimits
 from tests.constant_cost import ConstantStepCost
 from tests.driver import Arrival, records_of, run
 from tests.scheduler_driver import SchedulerDriver

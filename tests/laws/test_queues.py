@@ -21,7 +21,7 @@ from servecast.simulator.engine import Engine
 from servecast.simulator.records import Records, merge
 from servecast.simulator.request import Request
 from servecast.simulator.router import CentralQueue
-from servecast.simulator.vllm_scheduler import SchedulerLimits
+from servecast.simulator.scheduler import SchedulerLimits
 from tests.constant_cost import ConstantStepCost
 
 STEP_NS = 1_000_000

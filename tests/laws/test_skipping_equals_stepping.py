@@ -15,7 +15,8 @@ from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
 from servecast.simulator.engine import Engine
 from servecast.simulator.request import Request
-from servecast.simulator.vllm_scheduler import Chunk, VllmScheduler
+from servecast.simulator.scheduler import Chunk
+from servecast.simulator.vllm_scheduler import VllmScheduler
 from tests.driver import records_of, run
 from tests.reference_engine import ReferenceEngine, Seq
 from tests.toy_deployments import DENSE, WINDOWED

@@ -29,8 +29,11 @@ def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder = tmp_path / "aiconfigurator_core-0.13.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Name: aiconfigurator-core\nVersion: 0.13.0\n")
-    found = importlib.metadata.PathDistribution(folder)
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda _name: found)
+
+    def found(_name: str) -> importlib.metadata.Distribution:
+        return importlib.metadata.PathDistribution(folder)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", found)
     with pytest.raises(InputError, match=r"0\.13\.0 is installed.* 0\.12\.0"):
         systems_root()
 

@@ -73,6 +73,11 @@ def test_repeats_are_averaged(tmp_path: Path) -> None:
     assert table.spread == pytest.approx([0.25])
 
 
+def test_a_negative_spread_is_refused(tmp_path: Path) -> None:
+    error = refusal(write(tmp_path, HEADER + ",spread", GOOD + ",-0.1"))
+    assert "spread is `-0.1`, and must be a number, 0 or more" in error.message
+
+
 def test_a_gzip_file_is_read_too(tmp_path: Path) -> None:
     path = tmp_path / "costs.csv.gz"
     path.write_bytes(gzip.compress(f"{HEADER}\n{GOOD}\n".encode()))

@@ -14,7 +14,7 @@ from servecast.simulator.engine import Engine
 from servecast.simulator.records import Records, merge
 from servecast.simulator.request import Request
 from servecast.simulator.router import ROUTERS
-from servecast.simulator.vllm_scheduler import SchedulerLimits
+from servecast.simulator.scheduler import SchedulerLimits
 from tests.constant_cost import ConstantStepCost
 from tests.driver import Arrival, records_of, run
 from tests.toy_deployments import WINDOWED

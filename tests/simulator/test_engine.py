@@ -6,7 +6,7 @@ import pytest
 
 from servecast.simulator.engine import Engine
 from servecast.simulator.run_log import COLUMNS
-from servecast.simulator.vllm_scheduler import SchedulerLimits
+from servecast.simulator.scheduler import SchedulerLimits
 from tests.constant_cost import ConstantStepCost
 from tests.driver import Arrival, records_of, run
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from servecast.errors import InputError
-from servecast.simulator.vllm_scheduler import SchedulerLimits, VllmScheduler
+from servecast.simulator.scheduler import SchedulerLimits
+from servecast.simulator.vllm_scheduler import VllmScheduler
 from tests.driver import Arrival
 from tests.scheduler_driver import SchedulerDriver
 
