@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from servecast.primitives.accelerator import Accelerator
-from servecast.primitives.cost_table import CostTable
+from servecast.primitives.cost_table import CostTable, TableKey
+from servecast.primitives.dtype import Dtype
 from servecast.primitives.operations import (
     ACTIVATION_BYTES,
     AllReduce,
@@ -19,11 +19,8 @@ from servecast.primitives.operations import (
     PrefillAttention,
     Quantity,
 )
-from servecast.primitives.roofline import RooflineCoefficients, RooflineSource
 from servecast.primitives.rows import row_ids
 from servecast.primitives.sites import Site
-
-Floats = NDArray[np.float64]
 
 _MLA_PREFILL = (192, 128)
 _MLA_DECODE = (576, 512)
@@ -53,6 +50,12 @@ MLA_DECODE = TableKind("mla_decode", ("heads",), ("batch", "context_tokens"))
 MOE = TableKind("moe", _EXPERTS, ("tokens",))
 ALL_REDUCE = TableKind("all_reduce", ("ranks",), ("payload_elements",), frozenset({"ranks"}))
 
+KINDS = {
+    kind.operation: kind
+    for kind in (GEMM, PREFILL, DECODE, MLA_PREFILL, MLA_DECODE, MOE, ALL_REDUCE)
+}
+"""The tables that are read, by their operation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -68,69 +71,91 @@ def place(operation: Operation) -> Place | None:
     match operation:
         case Gemm(m, n, k):
             return Place(GEMM, (n, k), (m,))
-        case PrefillAttention() | DecodeAttention():
-            return _attention(operation)
-        case MoeExperts(tokens, experts, local):
+        case PrefillAttention(new_tokens, past_tokens):
+            return _prefill(operation, (past_tokens, new_tokens))
+        case DecodeAttention(sequences, context_tokens):
+            return _decode(operation, (sequences, context_tokens))
+        case MoeExperts(tokens, experts, local_experts):
             site = (operation.hidden, operation.width, operation.experts_per_token, experts)
-            return Place(MOE, (*site, experts // local), (tokens,))
-        case AllReduce(payload, ranks):
-            return Place(ALL_REDUCE, (ranks,), (payload / ACTIVATION_BYTES,))
+            return Place(MOE, (*site, experts // local_experts), (tokens,))
+        case AllReduce(payload_bytes, ranks):
+            return Place(ALL_REDUCE, (ranks,), (payload_bytes / ACTIVATION_BYTES,))
     return None
 
 
-def _attention(operation: PrefillAttention | DecodeAttention) -> Place | None:
-    widths = (operation.head_dim, operation.value_dim)
-    site = (operation.heads, operation.kv_heads, operation.head_dim)
-    if isinstance(operation, PrefillAttention):
-        at = (operation.past_tokens, operation.new_tokens)
-        if widths[0] == widths[1]:
-            return Place(PREFILL, (*site, operation.window or 0), at)
-        is_latent = widths == _MLA_PREFILL and operation.window is None
-        return Place(MLA_PREFILL, (operation.heads,), at) if is_latent else None
-    at = (operation.sequences, operation.context_tokens)
+def _prefill(operation: PrefillAttention, at: tuple[Quantity, ...]) -> Place | None:
+    heads, window = (operation.heads, operation.kv_heads), operation.window or 0
+    if operation.head_dim == operation.value_dim:
+        return Place(PREFILL, (*heads, operation.head_dim, window), at)
+    is_latent = (operation.head_dim, operation.value_dim) == _MLA_PREFILL and not window
+    return Place(MLA_PREFILL, heads[:1], at) if is_latent else None
+
+
+def _decode(operation: DecodeAttention, at: tuple[Quantity, ...]) -> Place | None:
+    """Contexts are clipped to a window already: over so many tokens it is a plain decode."""
+    heads = (operation.heads, operation.kv_heads)
     if operation.shared_latent:
-        return Place(MLA_DECODE, (operation.heads,), at) if widths == _MLA_DECODE else None
-    return Place(DECODE, (*site, 0), at) if widths[0] == widths[1] else None
+        is_latent = (operation.head_dim, operation.value_dim) == _MLA_DECODE
+        return Place(MLA_DECODE, heads[:1], at) if is_latent else None
+    if operation.head_dim == operation.value_dim:
+        return Place(DECODE, (*heads, operation.head_dim, 0), at)
+    return None
 
 
 def resized(operation: Operation, site: Site, at: tuple[Quantity, ...]) -> Operation:
-    """The same kind of operation at another place."""
+    """The operation at another place in the tables of its kind."""
     match operation:
-        case Gemm():
-            return replace(operation, m=at[0], n=site[0], k=site[1])
-        case PrefillAttention():
-            return replace(
-                operation, past_tokens=at[0], new_tokens=at[1], **_heads(operation, site)
+        case Gemm(dtype=dtype):
+            return Gemm(at[0], site[0], site[1], dtype)
+        case PrefillAttention() if len(site) == 1:
+            past_tokens, new_tokens = at
+            operation = replace(operation, past_tokens=past_tokens, new_tokens=new_tokens)
+            return replace(operation, heads=site[0], kv_heads=site[0])
+        case PrefillAttention(kv_dtype=kv_dtype):
+            heads, kv_heads, width, window = site
+            return PrefillAttention(
+                at[1], at[0], heads, kv_heads, width, width, kv_dtype, window or None
             )
-        case DecodeAttention():  # work goes by tokens read: one sequence has as many as several
-            operation = replace(operation, sequences=1, context_tokens=at[0] * at[1])
-            kv_heads = operation.kv_heads if len(site) == 1 else site[1]
-            return replace(operation, heads=site[0], kv_heads=kv_heads)
-        case MoeExperts():
-            local = max(site[3] // site[4], 1)
-            operation = replace(operation, hidden=site[0], width=site[1], tokens=at[0])
-            return replace(
-                operation, experts_per_token=site[2], experts=site[3], local_experts=local
-            )
+        case DecodeAttention(kv_dtype=kv_dtype):
+            tokens = at[0] * at[1]  # FLOPs and bytes go by tokens read, whosever they are
+            if len(site) == 1:
+                return replace(operation, sequences=1, context_tokens=tokens, heads=site[0])
+            heads, kv_heads, width, _ = site
+            return DecodeAttention(1, tokens, heads, kv_heads, width, width, kv_dtype)
+        case MoeExperts(matrices=matrices, dtype=dtype):
+            hidden, width, per_token, experts, ranks = site
+            local = max(experts // ranks, 1)
+            return MoeExperts(at[0], experts, local, per_token, hidden, width, matrices, dtype)
         case AllReduce():
             return AllReduce(at[0] * ACTIVATION_BYTES, site[0])
     return operation
 
 
-PEAKS = RooflineSource(
-    RooflineCoefficients(
-        **{each.name: float(not each.name.endswith("_s")) for each in fields(RooflineCoefficients)}
-    )
-)
-"""Every share of a peak 1 and every overhead 0: the device's data sheet, and no kernel's habit."""
+def operation_of(key: TableKey) -> Operation:
+    """An operation that the table is read for, of size one; `resized` places it.
+
+    KeyError for a table that none is read for, ValueError for a format that is not known.
+    """
+    kv_dtype = Dtype(key.traits.get("kv", Dtype.BF16))
+    match KINDS[key.operation]:
+        case kind if kind is GEMM:
+            return Gemm(1.0, 1, 1, Dtype(key.dtype))
+        case kind if kind is MOE:
+            return MoeExperts(1.0, 1, 1, 1, 1, 1, 3, Dtype(key.dtype))
+        case kind if kind is ALL_REDUCE:
+            return AllReduce(ACTIVATION_BYTES, 1)
+        case kind if kind in (PREFILL, MLA_PREFILL):
+            widths = _MLA_PREFILL if kind is MLA_PREFILL else (1, 1)
+            return PrefillAttention(1.0, 0.0, 1, 1, *widths, kv_dtype)
+        case kind:
+            widths = _MLA_DECODE if kind is MLA_DECODE else (1, 1)
+            return DecodeAttention(1, 1.0, 1, 1, *widths, kv_dtype, kind is MLA_DECODE)
 
 
-def ideal_s(operation: Operation, device: Accelerator) -> Floats:
-    """Seconds at the device's peaks, max(FLOPs / peak, bytes / bandwidth)."""
-    return np.asarray(PEAKS.cost(operation, device).seconds, dtype=np.float64)
+Rows = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 
 
-def rows(table: CostTable, kind: TableKind) -> tuple[NDArray[np.int64], Floats, Floats]:
+def rows(table: CostTable, kind: TableKind) -> Rows:
     """Sites, growing sizes and seconds of a table's rows, as the operations of its kind ask.
 
     An expert's width becomes that of one rank; of prefills of several sequences each counts as its

@@ -49,7 +49,7 @@ def resolve_path(name: str, info: ValidationInfo) -> str:
 def _existing_file(name: str, info: ValidationInfo) -> str:
     path = resolve_path(name, info)
     if not Path(path).is_file():
-        raise fault(f"there is no file {shown(path)}", "paths start at the scenario's own folder")
+        raise fault(f"there is no file `{path}`", "paths start at the scenario's own folder")
     return path
 
 

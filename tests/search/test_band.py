@@ -60,9 +60,7 @@ def test_sampling_error_is_told_for_latencies_and_attainment_alone() -> None:
 
 def test_a_workload_too_short_to_tell_says_so() -> None:
     short = closed_loop(workload(requests=5), 1)
-    (band,) = reached(
-        simulate(BASE, short), short, slos("ttft:p95 < 1s"), RooflineSource(), 0.1
-    )
+    (band,) = reached(simulate(BASE, short), short, slos("ttft:p95 < 1s"), RooflineSource(), 0.1)
     assert math.isnan(band.sampling)
 
 

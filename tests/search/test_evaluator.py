@@ -159,9 +159,7 @@ def test_a_closed_loop_is_not_bounded_by_price() -> None:
         ("throughput > 100 tok/s", 50.0, 0.5),
     ],
 )
-def test_a_violation_is_a_share_of_the_threshold(
-    slo: str, reached: float, expected: float
-) -> None:
+def test_a_violation_is_a_share_of_the_threshold(slo: str, reached: float, expected: float) -> None:
     assert violation(parse_slo(slo), reached) == pytest.approx(expected)
 
 

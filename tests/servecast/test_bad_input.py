@@ -215,7 +215,10 @@ CURRENT = [
     ("vllm serve Qwen/Qwen3-8B", ("serves `Qwen/Qwen3-8B`", "Llama-3.1-8B", "same model")),
     ("vllm serve nobody/nothing", ("nobody/nothing", "servecast models")),
     ("vllm serve {m} --enable-prefix-caching", ("not modelled", "--enable-prefix-caching")),
-    ("vllm serve {m} --max-num-sequences 8", ("`--max-num-sequences`", "did you mean `--max-num-seqs`?")),
+    (
+        "vllm serve {m} --max-num-sequences 8",
+        ("`--max-num-sequences`", "did you mean `--max-num-seqs`?"),
+    ),
     ("vllm serve {m} -tp four", ("`four`", "whole number", "--tensor-parallel-size 8")),
     ("vllm serve {m} -tp 8", ("needs 8 GPUs", "budget is 2", "hardware.gpus to 8")),
     ("vllm serve {m} -tp 3", ("do not divide", "1, 2, 4, 8")),

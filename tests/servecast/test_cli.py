@@ -42,9 +42,7 @@ def test_help_names_every_verb_and_every_exit_code_in_whole_sentences() -> None:
     assert told.code == 0
     for verb in (*VERBS, "trace"):
         assert re.search(rf"^  {verb}  +\S", told.out, re.MULTILINE), verb
-    assert "0 done, 1 failed, 2 wrong usage or input, 3 no deployment" in " ".join(
-        told.out.split()
-    )
+    assert "0 done, 1 failed, 2 wrong usage or input, 3 no deployment" in " ".join(told.out.split())
     for help_ in (told, run("trace", "--help")):
         assert "..." not in help_.out.partition("Commands:")[2], "cut to fit the line"
 

@@ -1,0 +1,24 @@
+"""The verbs for Python: `from servecast import load, simulate, recommend`."""
+
+from __future__ import annotations
+
+from servecast.choices import Choice
+from servecast.domain import deployment, workload
+from servecast.question import question
+from servecast.scenario import Scenario
+from servecast.search import recommend as search
+from servecast.search.recommend import Recommendation
+from servecast.simulator import simulate as simulator
+from servecast.simulator.result import Result
+
+
+def simulate(scenario: Scenario, choice: Choice | None = None) -> Result:
+    """The run of a fixed scenario; `choice` fixes what it leaves open. Writes nothing."""
+    return simulator.simulate(deployment(scenario, choice or {}), workload(scenario))
+
+
+def recommend(
+    scenario: Scenario, *, trials: int = 64, current: str | None = None
+) -> Recommendation:
+    """The ranked answer for a scenario; `current` is a start command to compare with."""
+    return search.recommend(question(scenario, trials=trials, current=current))
