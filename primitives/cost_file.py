@@ -2,10 +2,10 @@
 
 | column | |
 |---|---|
-| `device` … `variant`, `eager` | the table's key; `eager` is 1 for calls outside CUDA graphs, else 0 |
+| `device` … `variant`, `eager` | the table's key; `eager` is 1 outside CUDA graphs, else 0 |
 | `point` | each dimension of the operation with its integer: `m=8;n=4096;k=4096` |
 | `seconds` | the time of one call |
-| `spread` | relative half-width over repeats; empty where it was measured once |
+| `spread` | relative half-width over repeats; empty where none is known |
 | `origin` | where the table comes from: package and file, or command and date |
 
 Rows are sorted by key and point, and numbers are the shortest that read back as the same: equal
@@ -17,7 +17,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import math
 import os
 import re
 import zlib
@@ -53,7 +52,7 @@ def read_costs(path: str | PathLike[str]) -> CostStore:
     parts: dict[tuple[str, ...], _Part] = {}
     with _open(file) as text:
         lines = csv.reader(text)
-        _require_header(file, next(lines, []))
+        _require_header(file, next(lines, list[str]()))
         try:
             for cells in lines:
                 if cells:
@@ -168,15 +167,16 @@ def _rows(table: CostTable) -> Iterator[list[str]]:
     key, pattern = table.key, ";".join(f"{name}={{}}" for name in table.dimensions)
     named = [key.device, key.operation, key.dtype, key.source, key.version, key.variant]
     named.append("1" if key.is_eager else "0")
+    origin = " ".join(table.origin.split())  # a line break would end the row for some readers
     points, seconds = table.points.tolist(), table.seconds.tolist()
     for point, cost_s, spread in zip(points, seconds, table.spread.tolist(), strict=True):
-        known = "" if math.isnan(spread) else repr(spread)
-        yield [*named, pattern.format(*point), repr(cost_s), known, table.origin]
+        known = repr(spread) if spread > 0 else ""
+        yield [*named, pattern.format(*point), repr(cost_s), known, origin]
 
 
 @contextmanager
 def _open(path: Path) -> Generator[TextIO]:
-    """The file's text; InputError where it is missing, damaged or no text, also while it is read."""
+    """The file's text; InputError, also while it is read, where it is missing or damaged."""
     try:
         with path.open("rb") as raw:
             packed = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw

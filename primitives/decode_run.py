@@ -22,12 +22,19 @@ class DecodeRun:
     them one by one, by construction.
     """
 
-    __slots__ = ("_attention", "_fixed_ns", "attention_ns", "prefix_ns")
+    __slots__ = ("_attention", "_exposed_ns", "_fixed_ns", "_hidden_ns", "attention_ns", "prefix_ns")
 
-    def __init__(self, attention: Price, fixed_ns: int) -> None:
-        """`attention` prices the part that depends on context, `fixed_ns` is the rest of a step."""
+    def __init__(
+        self, attention: Price, fixed_ns: int, *, hidden_ns: int = 0, exposed_ns: int = 0
+    ) -> None:
+        """`attention` prices the part that depends on context, `fixed_ns` is the rest of a step.
+
+        A step is the larger of these together and `hidden_ns`, plus `exposed_ns`.
+        """
         self._attention = attention
         self._fixed_ns = fixed_ns
+        self._hidden_ns = hidden_ns
+        self._exposed_ns = exposed_ns
         self.attention_ns = array("q")
         self.prefix_ns = array("q", [0])
 
@@ -39,7 +46,9 @@ class DecodeRun:
         upto = max(1024, 2 * known, context)
         attention = self._attention(np.arange(known, upto, dtype=np.float64))
         self.attention_ns.frombytes(attention.tobytes())
-        sums = np.cumsum(attention + self._fixed_ns, dtype=np.int64) + self.prefix_ns[-1]
+        device = np.maximum(attention + self._fixed_ns, self._hidden_ns)
+        steps = device + self._exposed_ns
+        sums = np.cumsum(steps, dtype=np.int64) + self.prefix_ns[-1]
         self.prefix_ns.frombytes(sums.tobytes())
 
     def run_ns(self, context: int, steps: int) -> int:

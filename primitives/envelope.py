@@ -1,4 +1,4 @@
-"""The monotone envelope: more work never takes less time, so a spike above a later point is noise."""
+"""The monotone envelope: more work never takes less time, so what says otherwise is noise."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ def envelope(at: NDArray[np.float64], seconds: Floats) -> Floats:
 
     `at` has a column for each size that grows. Monotone where it was not, unchanged where it was.
     """
-    places = [np.unique(column, return_inverse=True) for column in at.T]
-    full = np.full([len(values) for values, _ in places], np.inf)
-    where = tuple(place for _, place in places)
-    full[where] = seconds
+    places = tuple(_ranks(column) for column in at.T)
+    full = np.full([int(place.max(initial=0)) + 1 for place in places], np.inf)
+    np.minimum.at(full, places, seconds)
     for axis in range(full.ndim):
         full = np.flip(np.minimum.accumulate(np.flip(full, axis), axis), axis)
-    return np.asarray(full[where])
+    return np.asarray(full[places])
+
+
+def _ranks(column: Floats) -> NDArray[np.intp]:
+    """The place of each entry among the different ones, in ascending order."""
+    order = np.sort(column)
+    return np.searchsorted(order[np.diff(order, prepend=-np.inf) > 0], column)

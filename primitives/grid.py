@@ -17,7 +17,7 @@ class Grid:
     affine in the ideal time, as it is along a row.
     """
 
-    __slots__ = ("_curves", "_ideal", "rows")
+    __slots__ = ("_curves", "_first", "_ideal", "rows")
 
     def __init__(self, points: Floats, seconds: Floats, ideal: Ideal) -> None:
         """`points` has two columns, row and column; `ideal` strictly ascends with either."""
@@ -25,6 +25,7 @@ class Grid:
         points, seconds = points[order], seconds[order]
         self.rows, starts = np.unique(points[:, 0], return_index=True)
         self._ideal = ideal
+        self._first = points[:, 1].min()
         self._curves = [
             Curve(columns[:, 1], own, partial(ideal, row))
             for row, columns, own in zip(
@@ -35,14 +36,15 @@ class Grid:
     def seconds(self, *at: Floats) -> Floats:
         """Seconds at these rows and columns."""
         row, column = (np.asarray(size, np.float64) for size in at)
+        column = np.maximum(column, self._first)
         if row.ndim == 0:
-            return self._in_band(self._band(row), row, column)
+            return self._in_band(int(self._band(row)), row, column)
         row, column = np.broadcast_arrays(row, column)
         bands = self._band(row)
         seconds = np.empty(row.shape)
         for band in np.unique(bands):
             own = bands == band
-            seconds[own] = self._in_band(band, row[own], column[own])
+            seconds[own] = self._in_band(int(band), row[own], column[own])
         return seconds
 
     def provenance(self, *at: Floats) -> Provenance:
@@ -76,8 +78,7 @@ class Grid:
         """The last known row that is not above; −1 below the first."""
         return np.searchsorted(self.rows, row, side="right") - 1
 
-    def _in_band(self, band: np.intp | Floats, row: Floats, column: Floats) -> Floats:
-        lower = int(band)
+    def _in_band(self, lower: int, row: Floats, column: Floats) -> Floats:
         if lower < 0:
             return self._curves[0].seconds(column)
         if self.rows[lower] == np.max(row, initial=0.0):
@@ -85,7 +86,8 @@ class Grid:
         if lower + 1 < len(self.rows):
             return self._between(lower, lower + 1, row, column)
         back = max(lower - 3, 0)
-        return beyond(self._ideal(row, column), self._point(lower, column), self._point(back, column))
+        last, earlier = self._point(lower, column), self._point(back, column)
+        return beyond(self._ideal(row, column), last, earlier)
 
     def _between(self, lower: int, upper: int, row: Floats, column: Floats) -> Floats:
         (low, from_s), (high, to_s) = self._point(lower, column), self._point(upper, column)

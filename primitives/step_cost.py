@@ -31,12 +31,23 @@ SPREAD_BUCKETS = 16
 class HostTime:
     """Time of the engine's own loop around a step, by engine and version.
 
-    The defaults are vLLM's synchronous scheduling: 1.5 ms a step and 10 µs a sequence, fitted on
-    public serving measurements of version 0.12 (H100, Qwen3-32B).
+    A step takes as long as the device or as the overlapped host work, whichever is longer, and the
+    exposed host work on top. The defaults are vLLM's synchronous scheduling, where all is exposed:
+    1.5 ms a step and 10 µs a sequence, fitted on public serving measurements of version 0.12
+    (H100, Qwen3-32B).
     """
 
     step_s: float = 1.5e-3
     sequence_s: float = 10e-6
+    overlapped_step_s: float = 0.0
+    overlapped_sequence_s: float = 0.0
+    eager_step_s: float = 0.0
+    """Launching a step with prompts kernel by kernel, where no CUDA graph holds it; overlapped."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the next step is scheduled while the device computes."""
+        return self.overlapped_step_s > 0 or self.overlapped_sequence_s > 0
 
 
 class StepCost(Protocol):
@@ -72,15 +83,20 @@ class CompiledStepCost:
     ) -> None:
         self.deployment = deployment
         self._source = source
-        self._host = host or HostTime()
         tokens = np.arange(deployment.max_num_batched_tokens + 1, dtype=np.float64)
         sequences = np.arange(deployment.max_num_seqs + 1, dtype=np.float64)
         self._token_ns: list[int] = self._price(token_operations(deployment, tokens)).tolist()
         self._head_ns: list[int] = self._price(head_operations(deployment, sequences)).tolist()
-        host_s = self._host.step_s + self._host.sequence_s * sequences
-        self._host_ns: list[int] = _nanoseconds(host_s).tolist()
+        host = host or HostTime()
+        exposed_s = host.step_s + host.sequence_s * sequences
+        hidden_s = host.overlapped_step_s + host.overlapped_sequence_s * sequences
+        self._exposed_ns: list[int] = _nanoseconds(exposed_s).tolist()
+        self._hidden_ns: list[int] = _nanoseconds(hidden_s).tolist()
+        self._eager_ns = round(host.eager_step_s * 1e9)
         self._runs: dict[tuple[int, int], DecodeRun] = {}
         self._prefill: dict[tuple[int, int], int] = {}
+        self._whole: list[int] = []
+        """Prefill attention of a first chunk, by its tokens; priced in lots."""
         self._windows = [
             group.mixer.window
             for group in deployment.model.layers
@@ -102,7 +118,7 @@ class CompiledStepCost:
         return round((1.0 - float(fill)) * SPREAD_BUCKETS)
 
     def step(self, batch: Batch) -> StepTime:
-        """Device and host nanoseconds of one step of `batch`."""
+        """Nanoseconds of one step of `batch`: on the device, and what the host takes beyond it."""
         tokens = sequences = attention_ns = 0
         for query_tokens, count, context_sum, spread, is_decode in batch.groups:
             tokens += query_tokens * count
@@ -112,21 +128,35 @@ class CompiledStepCost:
             else:
                 attention_ns += self._prefill_ns(query_tokens, context_sum)
         device_ns = self._token_ns[tokens] + self._head_ns[sequences] + attention_ns
-        return StepTime(device_ns, self._host_ns[sequences])
+        hidden_ns = self._hidden_ns[sequences]
+        if not batch.groups[-1].is_decode:
+            hidden_ns = max(hidden_ns, self._eager_ns)
+        beyond_ns = max(0, hidden_ns - device_ns)
+        return StepTime(device_ns, beyond_ns + self._exposed_ns[sequences])
 
     def decode_run(self, sequences: int, spread: int = 0) -> DecodeRun:
         """The run of decode steps with `sequences` sequences, compiled on first use."""
         run = self._runs.get((sequences, spread))
         if run is None:
             fill = 1.0 - spread / SPREAD_BUCKETS
-            fixed = self._token_ns[sequences] + self._head_ns[sequences]
             run = self._runs[sequences, spread] = DecodeRun(
                 lambda context: self._price(
                     decode_operations(self.deployment, sequences, context, fill)
                 ),
-                fixed + self._host_ns[sequences],
+                self._token_ns[sequences] + self._head_ns[sequences],
+                hidden_ns=self._hidden_ns[sequences],
+                exposed_ns=self._exposed_ns[sequences],
             )
         return run
+
+    def relative_error(self, batch: Batch) -> float:
+        """Half-width of the band around a step's device time: the mean of its parts' by seconds."""
+        total = uncertain = 0.0
+        for count, operation in self._operations(batch):
+            cost = self._source.cost(operation, self.deployment.accelerator)
+            total += count * float(cost.seconds)
+            uncertain += count * float(cost.seconds) * cost.relative_error
+        return uncertain / total
 
     def shares(self, batch: Batch) -> dict[Provenance, float]:
         """The share of a step's device seconds by where the costs came from."""
@@ -157,12 +187,22 @@ class CompiledStepCost:
         return run.attention_ns[context]
 
     def _prefill_ns(self, new_tokens: int, past_tokens: int) -> int:
+        if not past_tokens:
+            if new_tokens >= len(self._whole):
+                self._reach_whole(new_tokens)
+            return self._whole[new_tokens]
         key = (new_tokens, past_tokens)
         ns = self._prefill.get(key)
         if ns is None:
             operations = prefill_operations(self.deployment, float(new_tokens), float(past_tokens))
             ns = self._prefill[key] = int(self._price(operations))
         return ns
+
+    def _reach_whole(self, new_tokens: int) -> None:
+        known = len(self._whole)
+        upto = max(512, 2 * known, new_tokens + 1)
+        tokens = np.arange(known, upto, dtype=np.float64)
+        self._whole += self._price(prefill_operations(self.deployment, tokens, 0.0)).tolist()
 
     def _price(self, operations: Counted) -> NDArray[np.int64]:
         seconds: Quantity = 0.0

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost_table import CostTable, TableKey, variant_of
 from servecast.primitives.envelope import envelope
 from servecast.primitives.ideal_time import ideal_s
-from servecast.primitives.rows import sorted_rows
-from servecast.primitives.table_kinds import KINDS, operation_of, resized
+from servecast.primitives.rows import row_ids
+from servecast.primitives.sites import alike
+from servecast.primitives.table_kinds import KINDS, operation_of, resized, rows
 from servecast.primitives.utilisation import FASTEST
 
 SMALL_M, LAUNCH_S, LAUNCH_RATIO = 16, 20e-6, 4.0
@@ -31,6 +31,12 @@ SPIKE = 1.25
 SLOWEST = 1e-4
 """Below this share of the device's peaks throughout, times are in another unit."""
 
+GROWING = frozenset(
+    {"m", "tokens", "batch", "sequences", "new_tokens", "past_tokens", "context_tokens",
+     "payload_elements"}
+)  # fmt: skip
+"""Dimensions of which more is more work at the same site."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -41,9 +47,7 @@ class Finding:
     message: str
 
 
-def findings(
-    tables: Iterable[CostTable], devices: Mapping[str, Accelerator]
-) -> list[Finding]:
+def findings(tables: Iterable[CostTable], devices: Mapping[str, Accelerator]) -> list[Finding]:
     """Everything suspicious about the tables; units are checked where the device is among these."""
     held = list(tables)
     found = [*launch_bound(held), *slow_siblings(held)]
@@ -57,11 +61,11 @@ def launch_bound(tables: Iterable[CostTable]) -> list[Finding]:
     """Tables of matrix products whose small ones hold the launch, not the kernel."""
     found: list[Finding] = []
     for rivals in _rivals(tables):
-        least = [_least(table) for table in rivals]
-        for place, table in enumerate(rivals):
-            others = min(least[:place] + least[place + 1 :], default=np.inf)
-            if least[place] > LAUNCH_S and least[place] > LAUNCH_RATIO * others:
-                message = f"products of m up to {SMALL_M} take {least[place] * 1e6:.0f} µs or more"
+        for table in rivals:
+            own = _least(table)
+            others = min(map(_least, _siblings(table, rivals)), default=np.inf)
+            if np.isfinite(own) and own > LAUNCH_S and own > LAUNCH_RATIO * others:
+                message = f"products of m up to {SMALL_M} take {own * 1e6:.0f} µs or more"
                 message += f", a sibling's {others * 1e6:.0f} µs"
                 found.append(Finding(table.key, "launch bound", message))
     return found
@@ -72,7 +76,7 @@ def slow_siblings(tables: Iterable[CostTable]) -> list[Finding]:
     found: list[Finding] = []
     for rivals in _rivals(tables):
         for table in rivals:
-            ratios = [_ratio(table, other) for other in rivals if other is not table]
+            ratios = [_ratio(table, other) for other in _siblings(table, rivals)]
             worst = max(ratios, default=0.0)
             if worst > SIBLING_RATIO:
                 message = f"products of m up to {SIBLING_M} take {worst:.1f} times a sibling's"
@@ -100,9 +104,54 @@ def unit_slips(table: CostTable, device: Accelerator) -> list[Finding]:
     kind = KINDS.get(table.key.operation)
     if kind is None:
         return []
-    columns = dict(zip(table.dimensions, table.points.T, strict=True))
     shape = operation_of(table.key)
-    reached = np.array([
-        float(ideal_s(resized(shape, tuple(site), tuple(at)), device)) for site, at in zip((), ())
-    ])
-    return [] if len(columns) and len(reached) else []
+    sites, at, seconds = rows(table, kind)
+    reached = np.empty(len(seconds))
+    for own in alike(sites):
+        site = tuple(sites[own[0]].tolist())
+        reached[own] = ideal_s(resized(shape, site, tuple(at[own].T)), device) / seconds[own]
+    message = (
+        f"all points reach {reached.min():.1e} to {reached.max():.1e} of {device.name}'s peaks"
+    )
+    is_slip = reached.min() > FASTEST or reached.max() < SLOWEST
+    return [Finding(table.key, "unit slip", message)] if is_slip else []
+
+
+def monotone_envelope(table: CostTable) -> CostTable:
+    """The table with each point lowered to the least of those with as much work or more."""
+    grows = np.array([name in GROWING for name in table.dimensions])
+    at = table.points[:, grows].astype(np.float64)
+    seconds = table.seconds.copy()
+    for own in alike(table.points[:, ~grows]):
+        seconds[own] = envelope(at[own], seconds[own])
+    return replace(table, seconds=seconds)
+
+
+def _rivals(tables: Iterable[CostTable]) -> Iterator[list[CostTable]]:
+    """Tables of matrix products that differ in nothing but whose kernel it is."""
+    found: dict[tuple[str, ...], list[CostTable]] = defaultdict(list)
+    for table in tables:
+        if table.key.operation == "gemm":
+            traits = {name: value for name, value in table.key.traits.items() if name != "kernel"}
+            found[table.key.device, table.key.dtype, variant_of(traits)].append(table)
+    yield from found.values()
+
+
+def _siblings(table: CostTable, rivals: Iterable[CostTable]) -> list[CostTable]:
+    return [other for other in rivals if other.key.source != table.key.source]
+
+
+def _least(table: CostTable) -> float:
+    small = table.seconds[table.points[:, 0] <= SMALL_M]
+    return float(small.min(initial=np.inf))
+
+
+def _ratio(table: CostTable, other: CostTable) -> float:
+    """The median of this one's seconds over the other's, at the small points that both have."""
+    small = table.points[:, 0] <= SIBLING_M
+    ids = row_ids(np.concatenate([table.points[small], other.points]))
+    count = int(small.sum())
+    _, own, others = np.intersect1d(ids[:count], ids[count:], return_indices=True)
+    if not len(own):
+        return 0.0
+    return float(np.median(table.seconds[small][own] / other.seconds[others]))

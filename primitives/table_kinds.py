@@ -13,6 +13,7 @@ from servecast.primitives.operations import (
     ACTIVATION_BYTES,
     AllReduce,
     DecodeAttention,
+    Elementwise,
     Gemm,
     MoeExperts,
     Operation,
@@ -80,7 +81,8 @@ def place(operation: Operation) -> Place | None:
             return Place(MOE, (*site, experts // local_experts), (tokens,))
         case AllReduce(payload_bytes, ranks):
             return Place(ALL_REDUCE, (ranks,), (payload_bytes / ACTIVATION_BYTES,))
-    return None
+        case Elementwise():
+            return None
 
 
 def _prefill(operation: PrefillAttention, at: tuple[Quantity, ...]) -> Place | None:
@@ -128,7 +130,8 @@ def resized(operation: Operation, site: Site, at: tuple[Quantity, ...]) -> Opera
             return MoeExperts(at[0], experts, local, per_token, hidden, width, matrices, dtype)
         case AllReduce():
             return AllReduce(at[0] * ACTIVATION_BYTES, site[0])
-    return operation
+        case Elementwise():
+            return operation
 
 
 def operation_of(key: TableKey) -> Operation:
@@ -158,12 +161,16 @@ Rows = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 def rows(table: CostTable, kind: TableKind) -> Rows:
     """Sites, growing sizes and seconds of a table's rows, as the operations of its kind ask.
 
-    An expert's width becomes that of one rank; of prefills of several sequences each counts as its
-    share of them. Where two rows then say the same, the smaller batch or tensor parallelism holds.
+    Decodes with a window are left out (`_decode`). An expert's width becomes that of one rank; of
+    prefills of several sequences each counts as its share of them. Where two rows then say the
+    same, the smaller batch or tensor parallelism holds.
     """
-    columns = dict(zip(table.dimensions, table.points.T, strict=True))
+    points, seconds = table.points, table.seconds
+    if kind is DECODE:
+        is_full = points[:, table.dimensions.index("window")] == 0
+        points, seconds = points[is_full], seconds[is_full]
+    columns = dict(zip(table.dimensions, points.T, strict=True))
     spare = "tensor_parallel" if kind is MOE else "batch"
-    seconds = table.seconds
     if kind is MOE:
         columns["width"] = columns["width"] // columns["tensor_parallel"]
     sites = np.stack([columns[name] for name in kind.site], axis=1)

@@ -12,6 +12,7 @@ from servecast.primitives.dtype import Dtype
 from servecast.primitives.operations import (
     AllReduce,
     DecodeAttention,
+    Elementwise,
     Gemm,
     MoeExperts,
     Operation,
@@ -43,7 +44,7 @@ _UNGATED = "nongated"
 
 @dataclass(frozen=True, slots=True)
 class TablePreferences:
-    """The kernels of a deployment, as far as tables tell them apart; what is not named may be any."""
+    """The kernels of a deployment, as far as tables tell them apart."""
 
     sources: tuple[str, ...]
     """Whose kernels the deployment runs, best first."""
@@ -52,7 +53,7 @@ class TablePreferences:
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     """The version to ask first, by source; then newer ones come before older."""
     traits: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: TRAITS)
-    """Values of traits that will do, best first; a trait that is not named may have any value."""
+    """Values of traits that will do, best first. Kernels may be any where none is named."""
     fastest: frozenset[str] = frozenset()
     """Tables of which the fastest source counts, siblings included."""
 
@@ -98,7 +99,8 @@ def _formats(operation: Operation) -> tuple[str, ...]:
             return _ALIKE.get(operation.dtype, (operation.dtype,))
         case PrefillAttention() | DecodeAttention():
             return (*_ALIKE[Dtype.BF16], Dtype.FP8)
-    return _ALIKE[Dtype.BF16]
+        case AllReduce() | Elementwise():
+            return _ALIKE[Dtype.BF16]
 
 
 def _needed(operation: Operation) -> dict[str, tuple[str, ...]]:

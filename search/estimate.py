@@ -209,13 +209,19 @@ class _Curves:
         self.decode_s = np.array([run.run_ns(context, 1) for run in runs]) / 1e9
         beside = np.minimum(grid, max_num_seqs - 1)
         lengths = [int(length) for length in traffic.prompts]
-        added = np.array([[_added_s(cost, int(n), budget, p) for p in lengths] for n in beside])
-        self._added_mean, self._added_p95 = added.mean(axis=1), added[:, -2:].mean(axis=1)
+        added: Floats = np.array(
+            [[_added_s(cost, int(n), budget, p) for p in lengths] for n in beside]
+        )
+        self._added_mean: Floats = added.mean(axis=1)
+        self._added_p95: Floats = added[:, -2:].mean(axis=1)
         room = np.maximum(budget - grid, 1)[:, None]
-        self._steps = np.ceil(traffic.prompts[None, :] / room)
+        steps: Floats = np.ceil(traffic.prompts[None, :] / room)
+        self._steps_mean: Floats = steps.mean(axis=1)
+        self._steps_p95: Floats = steps[:, -1]
         # In a queue of prompts each takes its share of the steps' token budget, decodes included.
         turn = added + self.decode_s[:, None] * traffic.prompts[None, :] / room
-        self._turn_mean, self._turn_square = turn.mean(axis=1), (turn**2).mean(axis=1)
+        self._turn_mean: Floats = turn.mean(axis=1)
+        self._turn_square: Floats = (turn**2).mean(axis=1)
         gaps = traffic.output_mean - 1
         rate = self.n / (gaps * self.decode_s + self.n * self._added_mean)
         self.rate = np.maximum.accumulate(rate * (1 + 1e-12 * np.arange(len(rate))))
@@ -246,13 +252,13 @@ class _Curves:
 
     def own_prefill(self, running: Floats) -> Floats:
         """Steps that carry a request's own prompt, on average."""
-        steps = np.interp(running, self.n, self._steps.mean(axis=1))
+        steps = np.interp(running, self.n, self._steps_mean)
         decode = np.interp(running, self.n, self.decode_s)
         return np.asarray(steps * decode + np.interp(running, self.n, self._added_mean))
 
     def own_prefill_p95(self, running: Floats) -> Floats:
         """The same for the p95 prompt."""
-        steps = np.interp(running, self.n, self._steps[:, -1])
+        steps = np.interp(running, self.n, self._steps_p95)
         decode = np.interp(running, self.n, self.decode_s)
         return np.asarray(steps * decode + np.interp(running, self.n, self._added_p95))
 

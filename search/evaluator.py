@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import inf, isfinite
 from typing import Literal
 
@@ -101,7 +101,8 @@ class Evaluator:
             d = candidate.deployment
             key = (step_cost_key(d), d.max_num_batched_tokens, d.max_model_len)
             groups.setdefault(key, []).append(row)
-        columns = np.empty((len(Estimate.__slots__), len(candidates)))
+        names = [field.name for field in fields(Estimate)]
+        columns = np.empty((len(names), len(candidates)))
         for rows in groups.values():
             first = candidates[rows[0]].deployment
             traffic = self.traffic(first.max_model_len)
@@ -112,7 +113,7 @@ class Evaluator:
             )
             cost = [self.costs.of(candidates[row].deployment) for row in rows][-1]
             priced = estimate(cost, first.max_num_batched_tokens, traffic, limits)
-            for index, name in enumerate(Estimate.__slots__):
+            for index, name in enumerate(names):
                 columns[index, rows] = getattr(priced, name)
         return Estimate(*columns)
 

@@ -49,7 +49,7 @@ def search(
     """
     ranked = by_estimate(evaluator, candidates)
     if len(ranked) <= trials:
-        answers = []
+        answers: list[Answer] = []
         for done, candidate in enumerate(ranked):
             answers.append(evaluator.answer(candidate))
             if progress is not None:
@@ -112,8 +112,10 @@ def _study(evaluator: Evaluator, trials: int, seed: int) -> optuna.Study:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, trials // 4))
-    directions = [_DIRECTIONS[objective.direction] for objective in evaluator.objectives]
-    return optuna.create_study(directions=directions, sampler=sampler)
+    return optuna.create_study(
+        directions=[_DIRECTIONS[objective.direction] for objective in evaluator.objectives],
+        sampler=sampler,
+    )
 
 
 def _constrain(trial: optuna.Trial, violations: Sequence[float]) -> None:

@@ -83,7 +83,7 @@ def recommend(
     question: Question, *, progress: Progress | None = None, stage: Stage | None = None
 ) -> Recommendation:
     """Search the question's space; InfeasibleError where no deployment would even start."""
-    say = stage or (lambda _: None)
+    say = stage or _say_nothing
     say("pricing every deployment")
     found, cut = candidates(question.space)
     if not found:
@@ -117,6 +117,10 @@ def recommend(
         len(found),
         evaluator.simulations,
     )
+
+
+def _say_nothing(stage: str) -> None:
+    """For those who show no progress."""
 
 
 def _evaluator(question: Question, found: Sequence[Candidate]) -> Evaluator:
@@ -159,5 +163,7 @@ def _baselines(question: Question, evaluator: Evaluator, like: Deployment) -> li
 def _nothing_starts(space: Space, cut: Counter[str]) -> InfeasibleError:
     lines = [f"none of the {space.size} deployments of the space would start"]
     lines += [f"  {count} × {reason}" for count, reason in grouped(cut)]
-    hint = "widen tensor_parallel_size, lower max_model_len, or take a larger GPU"
+    hint = "change in the scenario what these reasons name"
+    if any("GiB" in reason for reason in cut):
+        hint = "widen tensor_parallel_size, lower max_model_len, or take a larger GPU"
     return InfeasibleError("\n".join(lines), hint=hint)

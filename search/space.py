@@ -73,7 +73,7 @@ def candidates(space: Space) -> tuple[list[Candidate], Counter[str]]:
             reason = _refusal(space, deployment)
             memory = ledger(deployment) if reason is None else None
         except ServecastError as error:
-            cut[error.message] += 1
+            cut[_told(error)] += 1
             continue
         if memory is not None and reason is None:
             reason = memory.shortfall()
@@ -95,6 +95,12 @@ def grouped(cut: Mapping[str, int]) -> list[tuple[int, str]]:
         first.setdefault(words, reason)
         counts[words] += count
     return [(count, first[words]) for words, count in counts.most_common()]
+
+
+def _told(error: ServecastError) -> str:
+    """An error in one line: its rule and the way out."""
+    rule = error.message.splitlines()[0]
+    return f"{rule}; {error.hint}" if error.hint else rule
 
 
 def _refusal(space: Space, deployment: Deployment) -> str | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from servecast.output import Output, literal
+from servecast.output import Output, counted, literal
 from servecast.reasons import (
     against,
     binding,
     found_by,
-    objective_text,
+    objective_figure,
     prices,
     short_line,
     slack,
@@ -74,13 +74,12 @@ def title(answer: Recommendation) -> str:
     """What was asked, in a line."""
     question, d = answer.question, answer.shown.deployment
     workload = question.workload
-    pace = (
-        f"at {workload.rate_per_s:.3g}/s"
-        if workload.concurrency is None
-        else f"{workload.concurrency} at a time"
-    )
-    gpus = f"up to {question.space.gpus} × {d.accelerator.name}"
-    requests = f"{len(workload):,} requests of {literal(workload.name)}"
+    pace = f"at {workload.rate_per_s:.3g}/s"
+    if workload.concurrency is not None:
+        pace = f"{workload.concurrency} at a time"
+    kinds = question.space.dimensions.get("gpu", (d.accelerator.name,))
+    gpus = f"up to {question.space.gpus} × {' or '.join(map(str, kinds))}"
+    requests = f"{counted(len(workload), 'request')} of {literal(workload.name)}"
     return f"{literal(d.model.name)} · {requests} {pace} · {gpus}"
 
 
@@ -136,5 +135,5 @@ def _show_runners_up(out: Output, answer: Recommendation) -> None:
 
 def _row(other: Answer, answer: Recommendation) -> list[str]:
     values = zip(answer.question.objectives, other.values, strict=True)
-    figures = (objective_text(objective, value).split(" per ")[0] for objective, value in values)
-    return [short_line(other), *figures, slack(other)]
+    figures = (objective_figure(objective, value) for objective, value in values)
+    return [short_line(other, answer), *figures, slack(other)]

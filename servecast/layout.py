@@ -54,7 +54,9 @@ def table(
         if _excess(heads, widest, kept, width) > 0:
             kept.remove(columns.index(name))
     figures = [i > 0 and all(_is_figure(row[i].plain) for row in rows) for i in range(len(heads))]
-    widths = _fitted(heads, widest, kept, figures, width)
+    words = [_longest_word([heads[i], *(row[i].plain for row in rows)]) for i in range(len(heads))]
+    floors = [widest[i] if figures[i] else words[i] for i in range(len(heads))]
+    widths = _fitted(heads, widest, kept, floors, width)
     head = [Text(head, style="bold") for head in heads]
     aligned = [figures[i] for i in kept]
     lines = [
@@ -96,20 +98,23 @@ def _folded_head(head: str, room: int) -> str:
     return "\n".join(line.strip() for line in lines if line.strip())
 
 
+def _longest_word(texts: list[str]) -> int:
+    return max((len(word) for text in texts for word in text.split()), default=0)
+
+
 def _fitted(
-    heads: list[str],
-    widest: list[int],
-    kept: list[int],
-    figures: list[bool],
-    width: int | None,
+    heads: list[str], widest: list[int], kept: list[int], floors: list[int], width: int | None
 ) -> list[int]:
-    """The width of each kept column, texts narrowed until the table fits, the widest first."""
+    """The width of each kept column, narrowed until the table fits, the widest first.
+
+    Down to its floor, where all its words are whole; a terminal too narrow for that breaks words.
+    """
     widths = {i: max(_head_width(heads[i]), widest[i]) for i in kept}
-    for _ in range(_excess(heads, widest, kept, width)):
-        texts = [i for i in kept if not figures[i] and widths[i] > NARROWEST]
-        if not texts:
-            break
-        widths[max(texts, key=lambda i: widths[i])] -= 1
+    excess = _excess(heads, widest, kept, width)
+    for least in (floors, [NARROWEST] * len(floors)):
+        while excess > 0 and (wide := [i for i in kept if widths[i] > least[i]]):
+            widths[max(wide, key=lambda i: widths[i])] -= 1
+            excess -= 1
     return [widths[i] for i in kept]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -94,7 +95,7 @@ class Output:
         _print(self._talk, text, _width(self._talk))
 
     @contextmanager
-    def progress(self, description: str) -> Iterator[Bar]:
+    def progress(self, description: str) -> Generator[Bar]:
         """A progress line on stderr while something long runs; nothing where it is not wanted."""
         progress = Progress(
             TextColumn("{task.description}"),
@@ -126,9 +127,10 @@ def plain_json(value: object) -> object:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain_json(item) for key, item in value.items()}
+        fields = cast("Mapping[object, object]", value)
+        return {str(key): plain_json(item) for key, item in fields.items()}
     if isinstance(value, Sequence):
-        return [plain_json(item) for item in value]
+        return [plain_json(item) for item in cast("Sequence[object]", value)]
     return str(value)
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from servecast.output import counted, literal
-from servecast.primitives.units import format_rate
+from servecast.primitives.units import format_rate, format_seconds
 from servecast.search.baseline import Baseline, gain
 from servecast.search.evaluator import Answer
 from servecast.search.recommend import Recommendation
 from servecast.simulator.objective import Objective
 from servecast.tables import quantity
 
-UNBOUNDED = 1e5
-"""A violation above this stands for a latency that is infinite or not defined."""
+TOLD_IF_OPEN = (
+    "engine_version",
+    "enable_expert_parallel",
+    "max_model_len",
+    "block_size",
+    "gpu_memory_utilization",
+    "num_gpu_blocks_override",
+    "routing",
+)
+"""Options that a short line names where the space leaves them open."""
+
+UNDEFINED = 1e5
+"""A violation above this stands for a value that is not defined, as the TPOT of single tokens."""
 
 
 def prices(shown: Answer, answer: Recommendation) -> list[str]:
@@ -33,14 +44,24 @@ def prices(shown: Answer, answer: Recommendation) -> list[str]:
 
 
 def objective_text(objective: Objective, value: float) -> str:
-    """An objective's value with its unit."""
+    """An objective's value with its name or its unit in full."""
+    figure = objective_figure(objective, value)
     if objective.name == "cost":
-        return f"${value:.2f} per million output tokens"
+        return f"{figure} per million output tokens"
     if objective.name == "gpu_hours":
-        return f"{value:.3g} GPU-hours per million output tokens"
+        return f"{figure} GPU-hours per million output tokens"
+    return f"{objective} {figure}"
+
+
+def objective_figure(objective: Objective, value: float) -> str:
+    """An objective's value under a heading that names it."""
+    if objective.name == "cost":
+        return f"${value:.2f}"
+    if objective.name == "gpu_hours":
+        return f"{value:.3g}"
     if objective.statistic is not None:
-        return f"{objective} {value * 1e3:.4g} ms"
-    return f"{objective} {format_rate(value, 'tok' if objective.name == 'throughput' else '')}"
+        return format_seconds(value)
+    return format_rate(value, "tok" if objective.name == "throughput" else "")
 
 
 def against(shown: Answer, baseline: Baseline, answer: Recommendation) -> str:
@@ -49,7 +70,7 @@ def against(shown: Answer, baseline: Baseline, answer: Recommendation) -> str:
     No gain where the answer itself meets no SLOs: it would compare two ways to fail.
     """
     other, objective = baseline.answer, answer.question.objectives[0]
-    line = f"against {literal(baseline.name)} ({short_line(other)}): "
+    line = f"against {literal(baseline.name)} ({short_line(other, answer)}): "
     standing = "meets the SLOs" if other.is_feasible else _failing(other, answer)
     factor = gain(shown, other, objective)
     if answer.best is None or factor is None:
@@ -67,13 +88,15 @@ def binding(answer: Recommendation) -> str:
         offered = format_rate(answer.question.workload.rate_per_s)
         served = format_rate(nearest.result.request_rate)
         return (
-            f"Binding: capacity. {short_line(nearest)} is overloaded: {offered} requests arrive "
-            f"and it serves {served}"
+            f"Binding: capacity. {short_line(nearest, answer)} is overloaded: "
+            f"{offered} requests arrive and it serves {served}"
         )
     slo, missed, reached = max(
         zip(answer.question.slos, nearest.violations, answer.reached, strict=True),
         key=lambda row: row[1],
     )
+    if missed > UNDEFINED:
+        return f"Binding: {slo}. It has no value here: no request has a second token"
     value = quantity(slo, reached.value)
     return f"Binding: {slo}. The nearest miss reaches {value}, off {_by(missed)}"
 
@@ -83,6 +106,8 @@ def way_out(answer: Recommendation) -> str:
     nearest = answer.shown
     if nearest.result is not None and nearest.result.is_overloaded:
         return "raise hardware.gpus, list larger max_num_seqs, or lower the workload's rate"
+    if nearest.worst > UNDEFINED:
+        return "take that SLO out, or give the workload longer answers"
     return "widen deployment's choices, take a faster hardware.gpu or more, or loosen the SLO"
 
 
@@ -94,7 +119,7 @@ def why(shown: Answer, rank: int, answer: Recommendation) -> list[str]:
     use = result.peak_blocks / result.num_blocks
     batch = result.records.e2e_ns.sum() / max(1.0, result.duration_s * 1e9) / d.replicas
     lines = [
-        f"a replica holds {batch:.0f} requests on average; its KV cache is {use:.0%} full at most",
+        f"a replica holds {batch:.3g} requests on average; its KV cache is {use:.0%} full at most",
     ]
     tightest = max(
         zip(answer.question.slos, shown.violations, strict=True), key=lambda r: r[1], default=None
@@ -102,7 +127,7 @@ def why(shown: Answer, rank: int, answer: Recommendation) -> list[str]:
     if tightest is not None and shown.is_feasible:
         lines.append(f"the tightest SLO is {tightest[0]}, with {-tightest[1]:.0%} to spare")
     others = {a.deployment.gpus for a in answer.answers if a.is_feasible and a.rung == "simulate"}
-    if shown.is_feasible and rank == 1 and others and min(others) == d.gpus:
+    if shown.is_feasible and rank == 1 and 1 < d.gpus == min(others, default=0):
         lines.append(f"no simulated deployment meets the SLOs on fewer than {d.gpus} GPUs")
     lines += _smaller_failed(shown, answer)
     lines.append("step costs: roofline from the data sheet; KV blocks keep a margin for the priors")
@@ -122,22 +147,29 @@ def found_by(answer: Recommendation) -> str:
     )
 
 
-def short_line(answer: Answer) -> str:
-    """A deployment in a few words, for a line that compares it with another."""
-    d = answer.deployment
-    return (
-        f"{d.replicas}×TP{d.tensor_parallel_size} {d.weights_dtype}, "
-        f"seqs {d.max_num_seqs}, tokens {d.max_num_batched_tokens}"
-    )
+def short_line(other: Answer, answer: Recommendation) -> str:
+    """A deployment in a few words, with all in which it may differ from others of the space."""
+    d, dimensions = other.deployment, answer.question.space.dimensions
+    parts = [
+        f"{d.replicas}×TP{d.tensor_parallel_size} {d.weights_dtype}",
+        f"seqs {d.max_num_seqs}",
+        f"tokens {d.max_num_batched_tokens}",
+    ]
+    if "gpu" in dimensions:
+        parts.insert(0, d.accelerator.name)
+    if "kv_cache_dtype" in dimensions:
+        parts.append(f"{d.kv_cache_dtype} KV")
+    parts += [f"{name} {getattr(d, name)}" for name in TOLD_IF_OPEN if name in dimensions]
+    return ", ".join(parts)
 
 
 def slack(other: Answer) -> str:
     """The smallest slack to an SLO as a share of its threshold; negative where it is missed."""
     if not other.violations:
         return "–"
-    if _is_overloaded(other) or other.worst > UNBOUNDED:
+    if _is_overloaded(other):
         return "overloaded"
-    return f"{-other.worst:.0%}"
+    return "undefined" if other.worst > UNDEFINED else f"{-other.worst:.0%}"
 
 
 def _is_overloaded(other: Answer) -> bool:
@@ -157,8 +189,8 @@ def _failing(other: Answer, answer: Recommendation) -> str:
 
 def _by(missed: float) -> str:
     """By how much a threshold is missed, in words."""
-    if missed > UNBOUNDED:
-        return "without bound"
+    if missed > UNDEFINED:
+        return "for want of a value"
     return f"by {missed:.0%}" if missed < 1 else f"by a factor of {1 + missed:.3g}"
 
 
@@ -175,4 +207,4 @@ def _smaller_failed(shown: Answer, answer: Recommendation) -> list[str]:
     if not failed:
         return []
     nearest = min(failed, key=lambda trial: trial.worst)
-    return [f"{short_line(nearest)} {_failing(nearest, answer)}"]
+    return [f"{short_line(nearest, answer)} {_failing(nearest, answer)}"]

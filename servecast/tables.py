@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from servecast.output import Output, literal
+from servecast.output import Output, counted, literal
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.units import format_rate, format_seconds, format_share
 from servecast.search.band import Reached
@@ -75,6 +75,8 @@ def verdict(band: Reached) -> str:
 
 def _span(low: str, high: str) -> str:
     """`239 to 473 ms`: the unit once where both have the same."""
+    if low == high:
+        return low
     figures, _, unit = low.rpartition(" ")
     return f"{figures if figures and high.endswith(f' {unit}') else low} to {high}"
 
@@ -82,7 +84,7 @@ def _span(low: str, high: str) -> str:
 def show_result(out: Output, result: Result) -> None:
     """One run: the deployment, latencies, rates, and what was out of the ordinary."""
     out.line(deployment_line(result.deployment))
-    requests = f"{result.arrived:,} requests of {literal(result.workload)}"
+    requests = f"{counted(result.arrived, 'request')} of {literal(result.workload)}"
     out.line(f"{requests} in {format_seconds(result.duration_s)}\n")
     columns = ("latency", "mean", "p50", "p90", "p95", "p99", "max")
     rows = [
@@ -106,11 +108,12 @@ def remarks(result: Result) -> list[str]:
             "[red]overload[/]: requests arrive faster than they are served, the queue grows"
         )
     if len(result.rejected):
-        lines.append(f"{len(result.rejected):,} prompts exceed max_model_len and were rejected")
+        lines.append(f"rejected: {counted(len(result.rejected), 'prompt')} beyond max_model_len")
     if result.truncated:
-        lines.append(f"{result.truncated:,} outputs were cut by max_tokens or max_model_len")
+        cut = counted(result.truncated, "output")
+        lines.append(f"cut short by max_tokens or max_model_len: {cut}")
     if result.preemptions:
-        lines.append(f"{result.preemptions:,} preemptions: the KV cache ran out of blocks")
+        lines.append(f"{counted(result.preemptions, 'preemption')}: the KV cache ran out of blocks")
     return lines
 
 

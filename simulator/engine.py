@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from heapq import heappop, heappush
 from math import inf
 
@@ -11,8 +12,10 @@ from servecast.primitives.decode_run import DecodeRun
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.records import Recorder
 from servecast.simulator.request import Request
+from servecast.simulator.pauses import Pauses
 from servecast.simulator.run_log import RunLog
 from servecast.simulator.scheduler import Chunk, Scheduler, SchedulerLimits
+from servecast.simulator.unseen import Unseen
 from servecast.simulator.vllm_scheduler import VllmScheduler
 
 
@@ -22,7 +25,8 @@ class Engine:
     The engine plans one run ahead: a step with prompt chunks, or as many decode steps as nothing
     can change. A run is only a plan until `advance` passes its end, so an arrival can cut it at the
     first step boundary that is not before the arrival, exactly where a stepping engine would look
-    at its queue again. A request that arrives at a boundary is seen by the step that starts there.
+    at its queue again. A request that arrives at a boundary is seen by the step that starts there,
+    unless the engine schedules ahead: then the step that starts there has been scheduled already.
     """
 
     def __init__(
@@ -31,10 +35,11 @@ class Engine:
         cost: StepCost,
         replica: int = 0,
         *,
-        policy: type[Scheduler] = VllmScheduler,
+        policy: Callable[[SchedulerLimits], Scheduler] = VllmScheduler,
+        schedules_ahead: bool = False,
         stepping: bool = False,
     ) -> None:
-        """`policy` is the engine's scheduler.
+        """`policy` makes the engine's scheduler; `schedules_ahead` is overlap scheduling.
 
         `stepping` takes decode steps one by one: the slow twin that skipping must equal.
 
@@ -53,6 +58,8 @@ class Engine:
         self._stepping = stepping
         self._checking = os.environ.get("SERVECAST_CHECK") == "1"
         self._ends: list[tuple[int, int, Request]] = []
+        self._pauses = None if self.scheduler.mixes_decodes else Pauses()
+        self._unseen = Unseen() if schedules_ahead else None
         self._order = 0
         self._planned = False
         self._start_ns = self._end_ns = 0
@@ -61,6 +68,8 @@ class Engine:
         self._run: DecodeRun | None = None
         self._context = 0
         self._chunk_tokens = 0
+        self._sequences = 0
+        """Requests that gain a token in each step of the run."""
         self._rows = 0
         """Of the log: one for each run committed."""
         self._spread: int | None = None
@@ -68,6 +77,11 @@ class Engine:
     def submit(self, request: Request, now_ns: int) -> None:
         """Queue `request` at `now_ns`, which no later call may precede."""
         self.unfinished += 1
+        if self._unseen is not None and (self._planned or self.scheduler.running):
+            self._unseen.append(request, now_ns)
+            if self._steps > 1 and self._planned and not self.scheduler.waiting:
+                self._cut(now_ns, ahead=1)
+            return
         self.scheduler.add_request(request)
         if not self._planned:
             self.now_ns = max(self.now_ns, now_ns)
@@ -90,7 +104,7 @@ class Engine:
 
     def check(self) -> None:
         """Raise if a request is lost or doubled or, between runs, if the scheduler is broken."""
-        held = len(self.scheduler.running) + len(self.scheduler.waiting)
+        held = len(self.scheduler.running) + len(self.scheduler.waiting) + len(self._unseen or ())
         if held != self.unfinished:
             raise AssertionError(f"{self.unfinished} unfinished requests, {held} held")
         if not self._planned:
@@ -100,6 +114,8 @@ class Engine:
         if not self.unfinished:
             return False
         self._start_ns = self.now_ns
+        if self._unseen and not self.scheduler.running and not self.scheduler.waiting:
+            self._see(self._unseen, self.now_ns)  # idle: it looks at once
         chunks, preempted = self.scheduler.schedule()
         for request in preempted:
             self._note_preemption(request)
@@ -107,7 +123,8 @@ class Engine:
         if chunks:
             self._plan_mixed_step(chunks)
         else:
-            self._plan_decode_run(one_step=self._stepping or bool(preempted))
+            one_step = self._stepping or bool(preempted) or bool(self._unseen)
+            self._plan_decode_run(one_step=one_step)
         self._planned = True
         return True
 
@@ -120,7 +137,11 @@ class Engine:
     def _plan_mixed_step(self, chunks: list[Chunk]) -> None:
         group = self.scheduler.group
         groups: list[Group] = []
-        if group.size:
+        self._sequences = group.size
+        if self._pauses is not None:
+            self._pauses.stand_still(group.size, self.now_ns)
+            self._sequences = 0
+        elif group.size:
             spread = self._spread_now() if self._needs_spread else 0
             groups.append(Group(1, group.size, group.context_sum, spread, True))
         chunk_tokens = 0
@@ -135,6 +156,7 @@ class Engine:
         ends, group = self._ends, self.scheduler.group
         while ends[0][0] != ends[0][2].decode_end:
             heappop(ends)  # a preempted request's end moved
+        self._sequences = group.size
         steps = 1 if one_step else self.scheduler.horizon(ends[0][0] - group.steps)
         context = group.base_sum // group.size + group.steps
         spread = self._spread_now() if self._needs_spread else 0
@@ -151,18 +173,22 @@ class Engine:
             )
         return self._spread
 
-    def _cut(self, now_ns: int) -> None:
-        run = self._run
+    def _cut(self, now_ns: int, ahead: int = 0) -> None:
+        """End the run at the first boundary not before `now_ns`, or `ahead` steps later."""
+        run, planned = self._run, self._steps
         if run is not None:
-            self._steps = run.steps_until(self._context, now_ns - self._start_ns, self._steps)
+            steps = run.steps_until(self._context, now_ns - self._start_ns, planned)
+            self._steps = min(steps + ahead, planned)
             self._end_ns = self._start_ns + run.run_ns(self._context, self._steps)
 
     def _commit(self) -> None:
         scheduler, steps = self.scheduler, self._steps
         group, blocks = scheduler.group, scheduler.blocks
-        sequences = group.size
+        sequences = self._sequences
         if sequences:
             scheduler.advance(steps)
+            if self._pauses:
+                self._end_pauses(self._pauses)
         self.log.append(
             self._start_ns,
             self._end_ns - self._start_ns,
@@ -176,12 +202,32 @@ class Engine:
         self._rows += 1
         self.now_ns = self._end_ns
         self._planned = False
+        if self._unseen:
+            self._see(self._unseen, self._last_step_ns())
         if self._ends and self._ends[0][0] <= group.steps:
             self._finish_decoding()
         for chunk in self._chunks:
             self._finish_chunk(chunk)
         if self._checking:
             self.check()
+
+    def _end_pauses(self, pauses: Pauses) -> None:
+        """Those who stood still get a token again: their gaps reach back to the one before."""
+        if self._run is not None:
+            step_ns = self._run.run_ns(self._context, 1)
+            for stopped_ns, sequences in pauses.end():
+                self.log.note_pause(self._start_ns + step_ns - stopped_ns, step_ns, sequences)
+
+    def _last_step_ns(self) -> int:
+        """When the last step of the run began: ahead, the step after it was scheduled then."""
+        if self._run is None:
+            return self._start_ns
+        return self._start_ns + self._run.run_ns(self._context, self._steps - 1)
+
+    def _see(self, unseen: Unseen, moment_ns: int) -> None:
+        """Queue those who came at `moment_ns` or before."""
+        for request in unseen.until(moment_ns):
+            self.scheduler.add_request(request)
 
     def _finish_decoding(self) -> None:
         ends, steps = self._ends, self.scheduler.group.steps

@@ -31,12 +31,24 @@ class RunLog(PackedRows):
     request come out at the steps of the rows between its two indices.
     """
 
-    __slots__ = ("stall_ns",)
+    __slots__ = ("pause_ns", "pause_step_ns", "paused", "stall_ns")
 
     def __init__(self) -> None:
         super().__init__(COLUMNS)
         self.stall_ns = array("q")
         """Gaps between two tokens of one request with a preemption between them."""
+        self.pause_ns = array("q")
+        """Gaps that span steps in which the request stood still, prompts being computed."""
+        self.pause_step_ns = array("q")
+        """For each of them, the decode step that ended it: the gap there would have been."""
+        self.paused = array("q")
+        """How many requests waited that long."""
+
+    def note_pause(self, gap_ns: int, step_ns: int, sequences: int) -> None:
+        """`sequences` of the row logged next waited `gap_ns` for its first step of `step_ns`."""
+        self.pause_ns.append(gap_ns)
+        self.pause_step_ns.append(step_ns)
+        self.paused.append(sequences)
 
     def inter_token_ns(
         self, decode_run: Callable[[int, int], DecodeRun]
@@ -63,4 +75,19 @@ class RunLog(PackedRows):
             seen = taken > 0
             waits.append(np.diff(prefix)[seen])
             counts.append(taken[seen] * size)
-        return np.concatenate(waits), np.concatenate(counts)
+        if not self.paused:
+            return np.concatenate(waits), np.concatenate(counts)
+        return self._with_pauses(np.concatenate(waits), np.concatenate(counts))
+
+    def _with_pauses(
+        self, waits: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pool with each pause's gap in place of the step that ended it."""
+        gaps, steps, paused = (
+            np.frombuffer(column, dtype=np.int64)
+            for column in (self.pause_ns, self.pause_step_ns, self.paused)
+        )
+        values, place = np.unique(np.concatenate((waits, gaps, steps)), return_inverse=True)
+        pooled = np.zeros(len(values), dtype=np.int64)
+        np.add.at(pooled, place, np.concatenate((counts, paused, -paused)))
+        return values, pooled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import simpy
@@ -15,11 +15,13 @@ from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
 from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
 from servecast.simulator.engine import Engine
+from servecast.simulator.lone_engine import serve_closed_loop
 from servecast.simulator.records import merge
 from servecast.simulator.request import Request
 from servecast.simulator.result import Result
 from servecast.simulator.router import ROUTERS
-from servecast.simulator.scheduler import SchedulerLimits
+from servecast.simulator.scheduler import Scheduler, SchedulerLimits
+from servecast.simulator.vllm_scheduler import VllmScheduler
 from servecast.traces.workload import Workload
 
 
@@ -40,7 +42,26 @@ def simulate(
     memory.require_fit()
     cost = cost or CompiledStepCost(deployment, RooflineSource())
     limits = scheduler_limits(deployment, memory, workload)
-    engines = [Engine(limits, cost, replica) for replica in range(deployment.replicas)]
+    return replay(deployment, workload, limits, cost)
+
+
+def replay(
+    deployment: Deployment,
+    workload: Workload,
+    limits: SchedulerLimits,
+    cost: StepCost,
+    *,
+    policy: Callable[[SchedulerLimits], Scheduler] = VllmScheduler,
+    schedules_ahead: bool = False,
+) -> Result:
+    """Run `workload` through engines of these limits; whoever calls has checked the deployment.
+
+    Raises InputError where no request fits the model length.
+    """
+    engines = [
+        Engine(limits, cost, replica, policy=policy, schedules_ahead=schedules_ahead)
+        for replica in range(deployment.replicas)
+    ]
     admission = Admission(workload, deployment.max_model_len)
     _run(engines, deployment, workload, admission)
     return Result(
@@ -141,8 +162,12 @@ class Admission:
 def _run(
     engines: list[Engine], deployment: Deployment, workload: Workload, admission: Admission
 ) -> None:
-    env = simpy.Environment(initial_time=0)
     router = ROUTERS[deployment.routing]()
+    if len(engines) == 1 and router.is_static and workload.concurrency is not None:
+        requests = admission.requests()
+        serve_closed_loop(engines[0], requests, workload.concurrency, workload.think_ns)
+        return
+    env = simpy.Environment(initial_time=0)
     if workload.concurrency is None:
         cluster = Cluster(env, engines, router)
         env.process(open_loop(cluster, admission.requests()))

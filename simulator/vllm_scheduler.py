@@ -18,12 +18,11 @@ class VllmScheduler(Scheduler):
     """vLLM V1: chunked prefill mixed with decodes, first come first served, recompute."""
 
     def admits_on_arrival(self) -> bool:
-        """Whether the request just queued is first in line and a place and budget are free."""
-        return (
-            len(self.waiting) == 1
-            and len(self.running) < self.limits.max_num_seqs
-            and self.group.size < self.limits.max_num_batched_tokens
-        )
+        """Whether the request just queued is first in line and a place is free.
+
+        Then there is budget too, as it is never below `max_num_seqs`.
+        """
+        return len(self.waiting) == 1 and len(self.running) < self.limits.max_num_seqs
 
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
         """One pass: the prompt chunks of the next step beside the decode group, the preempted."""

@@ -16,6 +16,7 @@ import termios
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -34,8 +35,9 @@ class Run:
     err: str
 
     @property
-    def json(self) -> object:
-        return json.loads(self.out)
+    def json(self) -> dict[str, Any]:
+        """Standard output as one JSON object, and nothing but that."""
+        return cast("dict[str, Any]", json.loads(self.out))
 
 
 def run(*arguments: object) -> Run:
@@ -52,6 +54,18 @@ def run(*arguments: object) -> Run:
             except SystemExit as end:
                 code = end.code
     return Run(int(str(code or 0)), out.getvalue(), err.getvalue())
+
+
+def assert_refused(told: Run, code: int, *says: str) -> None:
+    """One error and one hint on stderr, with these words in it, and nothing on stdout."""
+    assert told.code == code, told.err
+    assert told.out == ""
+    assert told.err.startswith("error: ")
+    assert told.err.count("error: ") == 1
+    assert told.err.count("\nhint: ") == 1
+    assert "Traceback" not in told.err
+    for words in says:
+        assert words in told.err, (words, told.err)
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -33,8 +33,21 @@ def run(
     for arrival in arrivals:
         engine.advance(arrival.arrival_ns)
         engine.submit(arrival.request(), arrival.arrival_ns)
-    engine.advance(None)
+    run_out(engine)
     return engine
+
+
+def run_out(engine: Engine) -> None:
+    """Run until idle, which takes at most `max_model_len` steps a request (law 12).
+
+    So an engine that would never end fails here, instead of hanging.
+    """
+    for _ in range(engine.unfinished * engine.scheduler.limits.max_model_len + 1):
+        end_ns = engine.next_ns()
+        if end_ns is None:
+            return
+        engine.advance(end_ns)
+    raise AssertionError(f"{engine.unfinished} requests never finish")
 
 
 def instants(engine: Engine, arrivals: Sequence[Arrival]) -> Iterator[tuple[int, int]]:
@@ -43,7 +56,7 @@ def instants(engine: Engine, arrivals: Sequence[Arrival]) -> Iterator[tuple[int,
     While an interval is yielded the engine is as it is throughout it, its next run planned.
     """
     now, coming = 0, list(arrivals)[::-1]
-    while True:
+    for _ in range(len(coming) * (engine.scheduler.limits.max_model_len + 2) + 1):
         engine.advance(now)
         while coming and coming[-1].arrival_ns <= now:
             engine.submit(coming.pop().request(), now)
@@ -53,6 +66,7 @@ def instants(engine: Engine, arrivals: Sequence[Arrival]) -> Iterator[tuple[int,
             return
         yield now, min(known)
         now = min(known)
+    raise AssertionError(f"{engine.unfinished} requests never finish")
 
 
 def records_of(engine: Engine) -> Records:

@@ -21,6 +21,7 @@ class SchedulerDriver:
         self._output_tokens: list[int] = []
         self._chunks: list[Chunk] = []
         self._decoding: list[Request] = []
+        self._steps = 0
 
     @property
     def running(self) -> list[int]:
@@ -47,7 +48,13 @@ class SchedulerDriver:
         return tokens
 
     def schedule(self) -> dict[int, int]:
-        """Decide the next step: the tokens it will compute of each request."""
+        """Decide the next step: the tokens it will compute of each request.
+
+        Raises when there were more steps than `max_model_len` a request (law 12).
+        """
+        self._steps += 1
+        if self._steps > len(self._output_tokens) * self.scheduler.limits.max_model_len:
+            raise AssertionError(f"requests {self.running + self.waiting} never finish")
         self._chunks, preempted = self.scheduler.schedule()
         self.preempted = [request.index for request in preempted]
         filling = {chunk.request for chunk in self._chunks}

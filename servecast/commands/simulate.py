@@ -11,6 +11,7 @@ from servecast.commands.options import Json, NoColor, Quiet
 from servecast.output import Output, literal
 
 if TYPE_CHECKING:
+    from servecast.choices import Choice
     from servecast.scenario import Scenario
 
 
@@ -31,24 +32,31 @@ def simulate(
 
     Exit code 3 if it misses an SLO or is overloaded.
     """
-    from servecast.domain import deployment, workload
     from servecast.loading import load
+
+    found = load(scenario)
+    _simulate(
+        Output(json_mode=json, quiet=quiet, no_color=no_color),
+        found,
+        _choice(found, at or []),
+        records,
+    )
+
+
+def _simulate(out: Output, scenario: Scenario, choice: Choice, records: Path | None) -> None:
+    from servecast.domain import deployment, workload
     from servecast.primitives.roofline import RELATIVE_ERROR, RooflineSource
     from servecast.search.band import reached
     from servecast.simulator.simulate import simulate as run
+    from servecast.tables import result_json, show_reached, show_result
     from servecast.writing import write_records
 
-    out = Output(json_mode=json, quiet=quiet, no_color=no_color)
-    found = load(scenario)
-    deployed = deployment(found, _choice(found, at or []))
-    traffic = workload(found)
+    deployed, traffic = deployment(scenario, choice), workload(scenario)
     with out.progress(f"simulating {len(traffic):,} requests"):
         result = run(deployed, traffic)
-        bands = reached(result, traffic, found.slo, RooflineSource(), RELATIVE_ERROR)
+        bands = reached(result, traffic, scenario.slo, RooflineSource(), RELATIVE_ERROR)
     if records is not None:
         write_records(records, result)
-    from servecast.tables import result_json, show_reached, show_result
-
     if out.json_mode:
         out.data(result_json(result, bands))
     else:
@@ -60,7 +68,7 @@ def simulate(
         raise typer.Exit(3)
 
 
-def _choice(scenario: Scenario, settings: list[str]) -> dict[str, int | float | str]:
+def _choice(scenario: Scenario, settings: list[str]) -> Choice:
     """`name=value` texts as a choice among the values that the scenario lists."""
     from servecast.errors import InputError
 

@@ -45,7 +45,7 @@ def pins(name: str) -> dict[str, str]:
 
 def normal(requirement: str) -> str:
     """The name of a requirement as registries compare names."""
-    return re.sub(r"[-_.]+", "-", re.split(r"[>=\[]", requirement)[0]).lower()
+    return re.sub(r"[-_.]+", "-", re.split(r"[>=<!~\[]", requirement)[0]).lower()
 
 
 def test_every_package_is_listed() -> None:
@@ -100,7 +100,9 @@ def test_constraints_are_pins_and_nothing_else() -> None:
 def test_everything_that_is_asked_for_is_pinned() -> None:
     groups = pyproject()["dependency-groups"].values()
     listed = [item for group in groups for item in group if isinstance(item, str)]
-    wanted = {normal(text) for text in [*pyproject()["project"]["dependencies"], *listed]}
+    project = pyproject()["project"]
+    extras = [item for extra in project["optional-dependencies"].values() for item in extra]
+    wanted = {normal(text) for text in [*project["dependencies"], *extras, *listed]}
     assert wanted <= set(pins("constraints.txt"))
 
 

@@ -17,7 +17,7 @@ from servecast.simulator.engine import Engine
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk
 from servecast.simulator.vllm_scheduler import VllmScheduler
-from tests.driver import records_of, run
+from tests.driver import records_of, run, run_out
 from tests.reference_engine import ReferenceEngine, Seq
 from tests.toy_deployments import DENSE, WINDOWED
 from tests.workload_cases import Case, cases
@@ -106,5 +106,5 @@ def test_every_step_computes_the_batch_that_the_reference_computes(
     for arrival in case.arrivals:
         engine.advance(arrival.arrival_ns)
         engine.submit(arrival.request(), arrival.arrival_ns)
-    engine.advance(None)
+    run_out(engine)
     assert scheduler.batches == reference.batches

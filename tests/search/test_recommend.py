@@ -103,13 +103,22 @@ def test_what_runs_today_may_have_limits_that_the_space_has_not() -> None:
     assert answer.baselines[0].answer.deployment.max_num_seqs == 256
 
 
-@pytest.mark.parametrize("dimension", ["kv_cache_dtype", "weights_dtype"])
-def test_the_defaults_follow_the_format_that_won(dimension: str) -> None:
+FORMATS = [Dtype.BF16, Dtype.FP8]
+
+
+@pytest.mark.parametrize(
+    "both",
+    [
+        space(KNOWN, kv_cache_dtype=FORMATS, tensor_parallel_size=[2]),
+        space(KNOWN, weights_dtype=FORMATS, tensor_parallel_size=[2]),
+    ],
+)
+def test_the_defaults_follow_the_format_that_won(both: Space) -> None:
     """The best may have a format or a rank that the first choice of the space has not."""
-    both = space(KNOWN, **{dimension: [Dtype.BF16, Dtype.FP8]}, tensor_parallel_size=[2])
     answer = recommend(question(both, TRAFFIC, *LIMITS))
-    best = getattr(answer.shown.deployment, dimension)
-    assert getattr(answer.baselines[0].answer.deployment, dimension) == best
+    best, default = answer.shown.deployment, answer.baselines[0].answer.deployment
+    assert default.weights_dtype == best.weights_dtype
+    assert default.kv_cache_dtype == best.kv_cache_dtype
 
 
 def missing(*limits: str, rate: float = 9) -> Recommendation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def as_json(*arguments: object) -> dict[str, Any]:
     told = run(*arguments, "--json")
     assert told.code == 0, told.err
     assert told.err == ""
-    return cast("dict[str, Any]", told.json)
+    return told.json
 
 
 def test_init_writes_a_scenario_that_is_valid_and_recommended_for() -> None:

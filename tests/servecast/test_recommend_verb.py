@@ -92,9 +92,7 @@ def small(*arguments: object, text: str = SMALL) -> Run:
 def answer(*arguments: object, text: str = SMALL) -> dict[str, Any]:
     told = small("--json", *arguments, text=text)
     assert told.code in (0, 3), told.err
-    found = told.json
-    assert isinstance(found, dict)
-    return found
+    return told.json
 
 
 def test_json_is_the_whole_answer_and_nothing_else() -> None:
@@ -231,6 +229,25 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing() -> None:
     assert "runs/dry" in told.out
     assert sorted(Path().rglob("*")) == before
     plan = run("recommend", "small.yaml", "--dry-run", "--json").json
-    assert isinstance(plan, dict)
     assert (plan["choices"], plan["feasible"], plan["looked_at_most"]) == (6, 4, 4)
     assert plan["time_s"] > 0
+
+
+def test_a_space_of_several_kinds_of_gpu_names_the_kind_everywhere() -> None:
+    gpus = "{gpu: [h100_sxm, l40s], gpus: 4, usd_per_gpu_hour: {h100_sxm: 9, l40s: 0.9}}"
+    hardware = next(line for line in SMALL.splitlines() if line.startswith("hardware"))
+    text = SMALL.replace(hardware, f"hardware: {gpus}")
+    told = small(text=text)
+    assert "up to 4 × h100_sxm or l40s" in told.out
+    rows = told.out.partition("SLO slack\n")[2].partition("\n\n")[0].splitlines()
+    assert rows
+    assert all(row.startswith(("h100_sxm, ", "l40s, ")) for row in rows)
+    assert answer(text=text)["deployment"]["gpu"] == "l40s", "two cheap ones beat a dear one"
+
+
+def test_runners_up_never_read_alike() -> None:
+    text = SMALL.replace("max_num_seqs", "kv_cache_dtype: [auto, fp8]\n  max_num_seqs")
+    text = text.replace("objective: cost", "objective: ttft:p95")
+    rows = small(text=text).out.partition("SLO slack\n")[2].partition("\n\n")[0].splitlines()
+    names = [row.split("  ")[0] for row in rows]
+    assert len(set(names)) == len(names) > 1

@@ -1,4 +1,4 @@
-"""A run's folder: whole or absent, equal for equal questions, and never in place of a user's own."""
+"""A run's folder: whole or absent, equal for equal questions, never in place of other files."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_equal_questions_give_equal_bytes_in_any_process(trials: int) -> None:
     """Two spaces: one answered whole, one through the sampler."""
     write(Path())
+    command = [sys.executable, "-m", "servecast", "recommend", "small.yaml", "--json"]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "servecast", "recommend", "small.yaml", "--json"]
-            + ["--trials", str(trials), "--runs", f"runs{seed}"],
+            [*command, "--trials", str(trials), "--runs", f"runs{seed}"],
             env=environment(PYTHONHASHSEED=seed),
             stdout=subprocess.PIPE,
         )

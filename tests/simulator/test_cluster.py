@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import simpy
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from servecast.simulator.request import Request
 from servecast.simulator.router import ROUTERS
 from servecast.simulator.scheduler import SchedulerLimits
 from tests.constant_cost import ConstantStepCost
-from tests.driver import Arrival, records_of, run
+from tests.driver import Arrival, records_of, run, run_out
 from tests.toy_deployments import WINDOWED
 from tests.workload_cases import Case, cases
 
@@ -39,13 +41,25 @@ def engines_of(limits: SchedulerLimits, cost: StepCost, count: int) -> list[Engi
     return [Engine(limits, cost, replica) for replica in range(count)]
 
 
+def run_all(env: simpy.Environment, engines: list[Engine]) -> None:
+    """Run to the end, and fail where there is none."""
+    for _ in range(100_000):
+        if env.peek() == math.inf:
+            break
+        env.step()
+    else:
+        raise AssertionError("the cluster never comes to rest")
+    for engine in engines:
+        run_out(engine)
+
+
 def serve_open(
     engines: list[Engine], routing: str, arrivals: list[Arrival] | tuple[Arrival, ...]
 ) -> Records:
     env = simpy.Environment(initial_time=0)
     cluster = Cluster(env, engines, ROUTERS[routing]())
     env.process(open_loop(cluster, (arrival.request() for arrival in arrivals)))
-    env.run()
+    run_all(env, engines)
     cluster.drain()
     assert not cluster.queue
     return merge([engine.recorder for engine in engines])
@@ -62,7 +76,7 @@ def serve_closed(
     clients = ClosedLoop(env, (arrival.request() for arrival in arrivals), think_ns)
     cluster = Cluster(env, engines, ROUTERS[routing](), clients.next_request)
     clients.start(cluster, concurrency)
-    env.run()
+    run_all(env, engines)
     cluster.drain()
     return merge([engine.recorder for engine in engines])
 

@@ -169,6 +169,16 @@ def test_an_arrival_matters_only_at_the_head_of_the_queue_and_with_a_place_free(
     assert scheduler.admits_on_arrival()
     scheduler.schedule()
     scheduler.add_request(Arrival(1, 0, 4, 9).request())
+    assert not scheduler.admits_on_arrival()  # no place is free
+
+
+def test_an_arrival_behind_others_who_wait_changes_nothing() -> None:
+    scheduler = VllmScheduler(SchedulerLimits(8, 10, 16, 4, block_size=4))
+    scheduler.add_request(Arrival(0, 0, 12, 4).request())
+    scheduler.schedule()
+    scheduler.add_request(Arrival(1, 0, 12, 4).request())
+    assert scheduler.admits_on_arrival()
+    scheduler.add_request(Arrival(2, 0, 1, 1).request())
     assert not scheduler.admits_on_arrival()
 
 

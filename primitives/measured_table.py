@@ -1,0 +1,103 @@
+"""One table as a table source reads it, and its answers for sites."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.cost import Cost, Provenance
+from servecast.primitives.cost_table import CostTable
+from servecast.primitives.ideal_time import ideal_s
+from servecast.primitives.operations import Operation
+from servecast.primitives.sites import Site, Sites, ninetieth
+from servecast.primitives.table_kinds import KINDS, resized, rows
+from servecast.primitives.utilisation import Floats, Surface
+
+REPEAT_ERROR = 0.04
+"""Half-width of the band around a point measured once: 90 % of the points that the AIConfigurator
+tables of an H200 hold twice lie within it of their mean."""
+
+SIBLING_ERROR = 0.5
+"""The least band around another engine's kernel, and around one whose table is too small to test:
+one engine's experts are off another's by 35 to 80 %, at the 90 % quantile of four pairs of tables.
+"""
+
+BEST_FIRST = list(Provenance)
+
+
+class MeasuredTable:
+    """A table, read for operations that differ in site and sizes only; sorted out when asked."""
+
+    def __init__(
+        self, table: CostTable, alike: Operation, device: Accelerator, *, is_own: bool
+    ) -> None:
+        """`alike` is one of the operations; `is_own`: the deployment runs kernels of its source."""
+        self.table, self.is_own = table, is_own
+        self._alike, self._device = alike, device
+
+    @cached_property
+    def sites(self) -> Sites:
+        """The shapes that were measured."""
+        kind = KINDS[self.table.key.operation]
+        rigid = [name in kind.rigid for name in kind.site]
+        return Sites(*rows(self.table, kind), self._ideal, rigid)
+
+    @cached_property
+    def repeat_error(self) -> float:
+        """Relative error that 90 % of repeats stay within."""
+        spread = self.table.spread[np.isfinite(self.table.spread)]
+        return ninetieth(spread) if len(spread) else REPEAT_ERROR
+
+    def measured(self, site: Site) -> Answer | None:
+        """The answer for a measured shape; None for any other."""
+        surface = self.sites.measured(site)
+        return None if surface is None else Answer(self, surface, Provenance.MEASURED)
+
+    def predicted(self, site: Site) -> Answer | None:
+        """The answer that shapes near this one suggest; None where none is near."""
+        found = self.sites.predicted(site)
+        if found is None:
+            return None
+        known = Provenance.INTERPOLATED if found.is_between else Provenance.EXTRAPOLATED
+        return Answer(self, found.surface, known)
+
+    def _ideal(self, site: Site, *at: Floats) -> Floats:
+        return ideal_s(resized(self._alike, site, at), self._device)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The surface of one site in one table, and how it was come by."""
+
+    table: MeasuredTable
+    surface: Surface
+    known: Provenance
+    """Of the site: its points are known no better."""
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Own kernels come first, then what is known best."""
+        return not self.table.is_own, BEST_FIRST.index(self.known)
+
+    def cost(self, at: tuple[Floats, ...]) -> Cost:
+        """Seconds at these sizes, with the provenance of the least known of them."""
+        points = self.surface.provenance(*at)
+        known, error = max(points, self.known, key=BEST_FIRST.index), self._relative_error(points)
+        if not self.table.is_own:
+            known, error = Provenance.EXTRAPOLATED, max(error, SIBLING_ERROR)
+        return Cost(self.surface.seconds(*at), known, error)
+
+    def _relative_error(self, points: Provenance) -> float:
+        sites = self.table.sites
+        if points is Provenance.EXTRAPOLATED:
+            error = sites.end_error
+        elif self.known is not Provenance.MEASURED:
+            error = sites.site_error
+        else:
+            is_point = points is Provenance.MEASURED
+            error = self.table.repeat_error if is_point else sites.point_error
+        return SIBLING_ERROR if math.isnan(error) else error

@@ -1,0 +1,224 @@
+"""Forecasts for points of the silicon sample: its benchmark client, simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+from servecast.errors import ServecastError, UnsupportedError
+from servecast.primitives import catalogue
+from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.batch import Batch, Group
+from servecast.primitives.cost import CostSource
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.dtype import Dtype
+from servecast.primitives.memory_priors import has_experts
+from servecast.primitives.model import ModelSpec
+from servecast.primitives.roofline import RooflineSource
+from servecast.primitives.step_cost import CompiledStepCost
+from servecast.profiler.benchmark_client import benchmark_workload
+from servecast.profiler.engine_memory import kv_blocks
+from servecast.profiler.label_repairs import Layout, layout
+from servecast.profiler.launch import Launch
+from servecast.profiler.launch_facts import launch_of
+from servecast.profiler.silicon_points import SiliconPoint
+from servecast.simulator.result import Result
+from servecast.simulator.scheduler import Scheduler, SchedulerLimits
+from servecast.simulator.sglang_scheduler import SglangScheduler
+from servecast.simulator.simulate import replay
+from servecast.simulator.trtllm_scheduler import TrtllmScheduler
+from servecast.simulator.vllm_scheduler import VllmScheduler
+
+SLACK_TOKENS = 256
+"""Scripts set the model length a little above prompt and output."""
+VLLM_VERSION = "0.18"
+"""Where a row names none: the commonest of the sample's."""
+
+SourceOf = Callable[[Deployment], CostSource]
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is forecast for one point, or why nothing is. Times in ms, means over requests."""
+
+    point_id: str
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    e2e_ms: float | None = None
+    out_tok_s_per_gpu: float | None = None
+    status: str = "ok"
+    reason: str = ""
+    """Of a refusal; of an answer, what was mended or assumed."""
+    provenance: str = ""
+    relative_error: float | None = None
+    """Half-width of the band around a step's device time."""
+
+
+class Predictor:
+    """Forecasts points one after the other; compiled step costs are kept for points alike."""
+
+    def __init__(self, source_of: SourceOf | None = None) -> None:
+        """`source_of` gives the costs of a deployment; the roofline where it is left out."""
+        roofline = RooflineSource()
+        self._source_of: SourceOf = source_of or (lambda _: roofline)
+        self._costs: dict[Key, CompiledStepCost] = {}
+        self._largest: dict[Key, Deployment] = {}
+
+    def predict(self, points: Sequence[SiliconPoint]) -> Iterator[Prediction]:
+        """One prediction a point, in order; a point that cannot be forecast says why."""
+        for point in points:
+            with suppress(ServecastError):
+                deployment, launch, _ = deployment_of(point)
+                self._make_room(deployment, launch)
+        for point in points:
+            try:
+                yield self._predicted(point)
+            except ServecastError as error:
+                reason = " ".join(error.message.split())
+                yield Prediction(point.point_id, status="refused", reason=reason)
+
+    def _predicted(self, point: SiliconPoint) -> Prediction:
+        clients = _clients(point)
+        deployment, launch, cut = deployment_of(point)
+        cost = self._cost(deployment, launch)
+        workload = benchmark_workload(clients, point.isl, point.osl, exact=point.is_own_sweep)
+        limits = SchedulerLimits(
+            max_num_seqs=deployment.max_num_seqs,
+            max_num_batched_tokens=deployment.max_num_batched_tokens,
+            max_model_len=deployment.max_model_len,
+            num_blocks=kv_blocks(deployment, launch, point.isl + point.osl),
+        )
+        result = replay(
+            deployment, workload, limits, cost,
+            policy=_policy(point, launch), schedules_ahead=launch.schedules_ahead,
+        )  # fmt: skip
+        return _prediction(point, clients, result, launch, cost, cut)
+
+    def _make_room(self, deployment: Deployment, launch: Launch) -> None:
+        """Costs are compiled once, with room for the largest limits among points alike."""
+        key = _key(deployment, launch)
+        known = self._largest.get(key, deployment)
+        self._largest[key] = replace(
+            known,
+            max_num_seqs=max(known.max_num_seqs, deployment.max_num_seqs),
+            max_num_batched_tokens=max(
+                known.max_num_batched_tokens, deployment.max_num_batched_tokens
+            ),
+        )
+
+    def _cost(self, deployment: Deployment, launch: Launch) -> CompiledStepCost:
+        key = _key(deployment, launch)
+        cost = self._costs.get(key)
+        if cost is None:
+            largest = self._largest[key]
+            cost = CompiledStepCost(largest, self._source_of(largest), launch.host)
+            self._costs[key] = cost
+        return cost
+
+
+def _key(deployment: Deployment, launch: Launch) -> Key:
+    """What a step's cost depends on, the limits of the scheduler aside."""
+    d = deployment
+    return (
+        d.model.name, d.accelerator.name, d.engine, d.engine_version, d.weights_dtype,
+        d.kv_cache_dtype, d.tensor_parallel_size, d.enable_expert_parallel, launch.host,
+    )  # fmt: skip
+
+
+def deployment_of(point: SiliconPoint) -> tuple[Deployment, Launch, Layout]:
+    """What a point's labels mean, blanks filled in; UnsupportedError for what is not modelled."""
+    if point.mode == "disagg":
+        raise UnsupportedError("disaggregated serving is not simulated yet")
+    if point.pp_size > 1:
+        raise UnsupportedError("pipeline parallelism is not simulated yet")
+    model = catalogue.model(point.model)
+    gpu = catalogue.accelerator(point.gpu)
+    cut = layout(point, has_experts=has_experts(model))
+    if cut.attention_data > 1:
+        raise UnsupportedError("attention data parallelism is not simulated yet")
+    if cut.tensor > gpu.link.domain:
+        raise UnsupportedError(
+            f"tensor parallelism over {cut.tensor} GPUs, of which {gpu.link.domain} share a node"
+        )
+    launch = launch_of(point, model, gpu.name)
+    deployment = _deployment(point, model, gpu, cut, launch)
+    return deployment, launch, cut
+
+
+def _deployment(
+    point: SiliconPoint, model: ModelSpec, gpu: Accelerator, cut: Layout, launch: Launch
+) -> Deployment:
+    seqs = launch.max_num_seqs or _clients(point)
+    version = point.engine_version or VLLM_VERSION
+    return Deployment(
+        model=model,
+        accelerator=gpu,
+        engine=point.engine,
+        engine_version=version if version[:1].isdecimal() else VLLM_VERSION,
+        weights_dtype=weights_dtype(point, model),
+        kv_cache_dtype=launch.kv_cache_dtype,
+        max_model_len=point.isl + point.osl + SLACK_TOKENS,
+        max_num_seqs=min(seqs, launch.max_num_batched_tokens),
+        max_num_batched_tokens=launch.max_num_batched_tokens,
+        tensor_parallel_size=cut.tensor,
+        enable_expert_parallel=cut.moe_expert > 1,
+        gpu_memory_utilization=launch.memory_share,
+    )
+
+
+def weights_dtype(point: SiliconPoint, model: ModelSpec) -> Dtype:
+    """The format of the large matrices: a blank is bf16, whatever the catalogue says.
+
+    Models published in mxfp4 alone (gpt-oss) were served in it whatever the label.
+    """
+    if model.weights_dtype is Dtype.MXFP4:
+        return Dtype.MXFP4
+    if point.precision is None:
+        return Dtype.BF16
+    return Dtype.NVFP4 if point.precision == "fp4" else Dtype(point.precision)
+
+
+def _clients(point: SiliconPoint) -> int:
+    if point.clients is None:
+        raise UnsupportedError("neither concurrency nor batch_size is given")
+    return point.clients
+
+
+def _policy(point: SiliconPoint, launch: Launch) -> Callable[[SchedulerLimits], Scheduler]:
+    if point.engine == "trtllm":
+        return partial(TrtllmScheduler, batch_wait=launch.batch_wait)
+    return SglangScheduler if point.engine == "sglang" else VllmScheduler
+
+
+def _prediction(
+    point: SiliconPoint, clients: int, result: Result, launch: Launch,
+    cost: CompiledStepCost, cut: Layout,
+) -> Prediction:  # fmt: skip
+    """Means over all requests; throughput by Little's law on nominal lengths, as the sample's."""
+    records = result.records
+    tpot_ms = result.tpot.mean * 1e3
+    lag_ms = launch.first_token_lag_steps(clients) * tpot_ms
+    ttft_ms = float(records.ttft_ns.mean()) / 1e6 + lag_ms
+    busy_s = (ttft_ms + (point.osl - 1) * tpot_ms) / 1e3
+    shares = cost.shares(_typical(result))
+    return Prediction(
+        point_id=point.point_id,
+        ttft_ms=ttft_ms,
+        tpot_ms=tpot_ms,
+        e2e_ms=float(records.e2e_ns.mean()) / 1e6 + lag_ms,
+        out_tok_s_per_gpu=clients * point.osl / busy_s / cut.gpus,
+        reason=cut.repair,
+        provenance=max(shares, key=lambda each: shares[each]),
+        relative_error=cost.relative_error(_typical(result)),
+    )
+
+
+def _typical(result: Result) -> Batch:
+    """A decode step with every running request at its mean length."""
+    records, deployment = result.records, result.deployment
+    context = int(records.prompt_tokens.mean() + records.output_tokens.mean() / 2)
+    sequences = min(len(records), deployment.max_num_seqs)
+    return Batch((Group(1, sequences, sequences * context, 0, True),))

@@ -1,0 +1,37 @@
+"""A closed loop in front of one engine, without a cluster: the same moments, at less cost."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from servecast.simulator.engine import Engine
+from servecast.simulator.request import Request
+
+
+def serve_closed_loop(
+    engine: Engine, requests: Iterable[Request], concurrency: int, think_ns: int
+) -> None:
+    """Serve all requests: `concurrency` at once, each next one `think_ns` after a last token.
+
+    Equal to a `ClosedLoop` on a `Cluster` of this one engine behind a router that lets all through:
+    at one instant runs end first, then clients send, then the next run is planned.
+    """
+    coming = iter(requests)
+    due = deque([0] * concurrency)
+    """When clients send; in order, because they all think equally long."""
+    now_ns: int | None = 0
+    while now_ns is not None:
+        engine.advance(now_ns)
+        due.extend([now_ns + think_ns] * len(engine.finished))
+        engine.finished.clear()
+        while due and due[0] <= now_ns:
+            due.popleft()
+            request = next(coming, None)
+            if request is None:
+                due.clear()
+                break
+            request.arrival_ns = now_ns
+            engine.submit(request, now_ns)
+        moments = (engine.next_ns(), due[0] if due else None)
+        now_ns = min((moment for moment in moments if moment is not None), default=None)
