@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import ledger
+from servecast.search.answers import Answer
 from servecast.search.engine_defaults import defaults
-from servecast.search.evaluator import Answer, Evaluator
+from servecast.search.evaluator import Evaluator
 from servecast.search.space import Candidate
 from servecast.simulator.objective import Objective
 from servecast.simulator.simulate import refuse_unmodelled

@@ -3,65 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from math import inf, isfinite
-from typing import Literal
+from dataclasses import fields
+from math import inf
 
 import numpy as np
 
-from servecast.primitives.deployment import Deployment
-from servecast.search.estimate import Estimate, Limits, Traffic, estimate
+from servecast.search.answers import TIE, UNDEFINED, Answer, violation
+from servecast.search.estimate import Estimate, Limits, estimate
+from servecast.search.estimated import floor, objective_value, price_per_million, slo_value
 from servecast.search.space import Candidate, key_of
 from servecast.search.step_costs import StepCosts, step_cost_key
+from servecast.search.traffic import Traffic
 from servecast.simulator.objective import PRICES, Objective
 from servecast.simulator.result import Result
 from servecast.simulator.simulate import simulate
 from servecast.simulator.slo import Slo
 from servecast.traces.workload import Workload
 
-Rung = Literal["estimate", "simulate"]
-
 HOPELESS_UTILISATION = 1.25
 """Offered over bearable rate above which the estimate alone calls a deployment overloaded."""
 
-TIE = 0.01
-"""Objectives within this share of each other are a tie, decided by the slack to the SLOs."""
-
-UNDEFINED = 1e6
-"""The violation of an SLO on something infinite or not defined."""
-
 FLOOR_TRUST = 0.8
 """A latency floor times this must exceed the SLO before the estimate alone rules a point out."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is known of a candidate at its best number of replicas."""
-
-    candidate: Candidate
-    deployment: Deployment
-    rung: Rung
-    values: tuple[float, ...]
-    """The objectives, in the scenario's order."""
-    violations: tuple[float, ...]
-    """For each SLO, by what share of its threshold it is missed; 0 or less where it is met."""
-    result: Result | None
-    reason: str = ""
-    """Why the estimate ruled it out, where it did."""
-
-    @property
-    def is_feasible(self) -> bool:
-        """Whether the simulation met every SLO without overload."""
-        return (
-            self.result is not None
-            and not self.result.is_overloaded
-            and all(violation <= 0 for violation in self.violations)
-        )
-
-    @property
-    def worst(self) -> float:
-        """The largest violation (negative: the smallest slack)."""
-        return max(self.violations, default=-inf)
 
 
 class Evaluator:
@@ -198,9 +161,9 @@ class Evaluator:
         if not self.workload.concurrency and utilisation > HOPELESS_UTILISATION:
             return f"overloaded: offered {utilisation:.1f} times what it bears"
         for slo in self.slos:
-            floor = _floor(priced, row, slo)
-            if floor is not None and floor * FLOOR_TRUST > slo.threshold:
-                return f"{slo.metric} is {floor * 1e3:.0f} ms even without load ({slo})"
+            least = floor(priced, row, slo)
+            if least is not None and least * FLOOR_TRUST > slo.threshold:
+                return f"{slo.metric} is {least * 1e3:.0f} ms even without load ({slo})"
         return None
 
     def _ruled_out(
@@ -213,13 +176,13 @@ class Evaluator:
     ) -> Answer:
         deployment = candidate.with_replicas(replicas)
         utilisation = float(priced.utilisation[row])
-        worst = tuple(violation(slo, _estimated(priced, row, slo)) for slo in self.slos)
+        worst = tuple(violation(slo, slo_value(priced, row, slo)) for slo in self.slos)
         missed = max(utilisation - 1.0, 0.01)
         return Answer(
             candidate,
             deployment,
             "estimate",
-            tuple(_estimated_objective(priced, row, o, deployment) for o in self.objectives),
+            tuple(objective_value(priced, row, o, deployment) for o in self.objectives),
             tuple(missed if value >= UNDEFINED else max(value, missed) for value in worst),
             None,
             reason or self._hopeless(priced, row) or "",
@@ -230,23 +193,6 @@ def _price_alone(objectives: Sequence[Objective], workload: Workload) -> bool:
     """Whether more GPUs can only cost more: one price, and a rate that every answer serves."""
     names = {objective.name for objective in objectives}
     return workload.concurrency is None and len(names) == 1 and names <= set(PRICES)
-
-
-def price_per_million(objective: Objective, deployment: Deployment, output_rate: float) -> float:
-    """USD or GPU-hours per million output tokens, at so many output tokens per second."""
-    price = deployment.usd_per_gpu_hour if objective.name == "cost" else 1.0
-    return deployment.gpus * (price or 0.0) / 3600.0 / output_rate * 1e6
-
-
-def violation(slo: Slo, reached: float) -> float:
-    """By what share of its threshold `slo` is missed; 0 or below where it is met."""
-    if not isfinite(reached):
-        return UNDEFINED
-    if slo.threshold == 0:
-        return 0.0 if slo.met_by(reached) else 1.0
-    sign = 1.0 if slo.is_latency else -1.0
-    missed = sign * (reached - slo.threshold) / slo.threshold
-    return min(missed, 0.0) if slo.met_by(reached) else max(missed, 1e-9)
 
 
 def _kv_tokens(candidate: Candidate, request_tokens: int) -> int:
@@ -262,34 +208,3 @@ def _limits(
         kv_tokens=np.array([_kv_tokens(c, request_tokens) for c in candidates]),
         replicas=np.array(replicas),
     )
-
-
-def _floor(priced: Estimate, row: int, slo: Slo) -> float | None:
-    if slo.metric == "ttft" and slo.percentile is not None and slo.percentile >= 95:
-        return float(priced.ttft_floor[row])
-    return float(priced.tpot_floor[row]) if slo.metric == "tpot" else None
-
-
-def _estimated(priced: Estimate, row: int, slo: Slo) -> float:
-    """The estimate's value of what an SLO bounds; where it has none, one that misses it."""
-    if slo.metric in ("ttft", "tpot"):
-        tail = slo.percentile is not None and slo.percentile > 50
-        return float(getattr(priced, f"{slo.metric}_{'p95' if tail else 'mean'}")[row])
-    if slo.metric == "throughput":
-        return float(priced.output_rate[row])
-    return inf if slo.is_latency else 0.0
-
-
-def _estimated_objective(
-    priced: Estimate, row: int, objective: Objective, deployment: Deployment
-) -> float:
-    output_rate = float(priced.output_rate[row])
-    if objective.name in ("cost", "gpu_hours"):
-        return price_per_million(objective, deployment, output_rate)
-    if objective.name == "throughput":
-        return output_rate
-    if objective.name in ("ttft", "tpot"):
-        tail = objective.percentile is not None and objective.percentile > 50
-        value = float(getattr(priced, f"{objective.name}_{'p95' if tail else 'mean'}")[row])
-        return min(value, 1e9)
-    return 1e9 if objective.direction == "minimise" else 0.0

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from servecast.search.evaluator import UNDEFINED, Answer, Evaluator
+from servecast.search.answers import UNDEFINED, Answer
+from servecast.search.evaluator import Evaluator
 from servecast.search.space import Candidate, Value, key_of
 from servecast.simulator.objective import Direction
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import floor, inf, isfinite, log
 
-from servecast.search.evaluator import TIE, Answer
+from servecast.search.answers import TIE, Answer
 from servecast.simulator.objective import Objective
 
 

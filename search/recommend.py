@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from servecast.errors import InfeasibleError
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
+from servecast.search.answers import Answer
 from servecast.search.band import Reached, reached
 from servecast.search.baseline import (
     Baseline,
@@ -16,7 +17,7 @@ from servecast.search.baseline import (
     evaluate_default,
     fixed_candidate,
 )
-from servecast.search.evaluator import Answer, Evaluator
+from servecast.search.evaluator import Evaluator
 from servecast.search.optimizer import Progress, search
 from servecast.search.ranking import distinct, nearest_misses, rank
 from servecast.search.space import Candidate, Space, candidates, grouped

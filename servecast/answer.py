@@ -17,7 +17,7 @@ from servecast.reasons import (
     way_out,
     why,
 )
-from servecast.search.evaluator import Answer
+from servecast.search.answers import Answer
 from servecast.search.recommend import Recommendation
 from servecast.tables import (
     deployment_json,

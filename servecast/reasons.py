@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from servecast.output import counted, literal
 from servecast.primitives.units import format_rate, format_seconds
+from servecast.search.answers import Answer
 from servecast.search.baseline import Baseline, gain
-from servecast.search.evaluator import Answer
 from servecast.search.recommend import Recommendation
 from servecast.simulator.objective import Objective
 from servecast.tables import quantity

@@ -12,8 +12,8 @@ from servecast import __version__
 from servecast.errors import InputError, UnsupportedError
 from servecast.reasons import why
 from servecast.scenario import Scenario
+from servecast.search.answers import Answer
 from servecast.search.emit import emit
-from servecast.search.evaluator import Answer
 from servecast.search.recommend import Recommendation
 from servecast.tables import deployment_json
 from servecast.writing import explained, require_writable, write_csv, write_records

@@ -11,7 +11,8 @@ import numpy as np
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import ledger
 from servecast.primitives.roofline import RooflineSource
-from servecast.search.evaluator import Answer, Evaluator
+from servecast.search.answers import Answer
+from servecast.search.evaluator import Evaluator
 from servecast.search.recommend import Question
 from servecast.search.space import Candidate, Choice, Space, Value
 from servecast.search.step_costs import StepCosts

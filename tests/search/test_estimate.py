@@ -12,7 +12,8 @@ from servecast.errors import InputError
 from servecast.primitives import catalogue
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
-from servecast.search.estimate import Estimate, Traffic
+from servecast.search.estimate import Estimate
+from servecast.search.traffic import Traffic
 from servecast.simulator.simulate import simulate
 from servecast.traces.reshape import closed_loop, rescale
 from servecast.traces.synthesize import synthesize

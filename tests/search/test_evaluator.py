@@ -8,7 +8,8 @@ from math import inf, nan
 import pytest
 
 from servecast.primitives.deployment import Deployment
-from servecast.search.evaluator import Answer, Evaluator, violation
+from servecast.search.answers import Answer, violation
+from servecast.search.evaluator import Evaluator
 from servecast.search.ranking import rank
 from servecast.search.space import Candidate, candidates
 from servecast.simulator.slo import parse_slo

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servecast.search.evaluator import Answer
+from servecast.search.answers import Answer
 from servecast.search.ranking import distinct, nearest_misses, pareto, rank
 from tests.search_cases import BASE, answer, objectives
 
