@@ -22,7 +22,14 @@ class DecodeRun:
     them one by one, by construction.
     """
 
-    __slots__ = ("_attention", "_exposed_ns", "_fixed_ns", "_hidden_ns", "attention_ns", "prefix_ns")
+    __slots__ = (
+        "_attention",
+        "_exposed_ns",
+        "_fixed_ns",
+        "_hidden_ns",
+        "attention_ns",
+        "prefix_ns",
+    )
 
     def __init__(
         self, attention: Price, fixed_ns: int, *, hidden_ns: int = 0, exposed_ns: int = 0

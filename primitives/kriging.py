@@ -32,7 +32,7 @@ def weights(known: Floats, wanted: Floats) -> Floats:
     system[:count, :count] = _correlation(between) + _NUGGET * np.eye(count)
     system[count, count] = 0.0
     target = np.append(_correlation(np.linalg.norm(known - wanted, axis=-1)), 1.0)
-    return np.asarray(np.linalg.solve(system, target)[:count])
+    return np.asarray(np.linalg.solve(system, target)[:count], dtype=np.float64)
 
 
 def _correlation(octaves: Floats) -> Floats:

@@ -47,7 +47,7 @@ class HostTime:
     @property
     def overlaps(self) -> bool:
         """Whether the next step is scheduled while the device computes."""
-        return self.overlapped_step_s > 0 or self.overlapped_sequence_s > 0
+        return max(self.overlapped_step_s, self.overlapped_sequence_s, self.eager_step_s) > 0
 
 
 class StepCost(Protocol):
@@ -93,6 +93,7 @@ class CompiledStepCost:
         self._exposed_ns: list[int] = _nanoseconds(exposed_s).tolist()
         self._hidden_ns: list[int] = _nanoseconds(hidden_s).tolist()
         self._eager_ns = round(host.eager_step_s * 1e9)
+        self._overlaps = host.overlaps
         self._runs: dict[tuple[int, int], DecodeRun] = {}
         self._prefill: dict[tuple[int, int], int] = {}
         self._whole: list[int] = []
@@ -128,11 +129,13 @@ class CompiledStepCost:
             else:
                 attention_ns += self._prefill_ns(query_tokens, context_sum)
         device_ns = self._token_ns[tokens] + self._head_ns[sequences] + attention_ns
-        hidden_ns = self._hidden_ns[sequences]
-        if not batch.groups[-1].is_decode:
-            hidden_ns = max(hidden_ns, self._eager_ns)
-        beyond_ns = max(0, hidden_ns - device_ns)
-        return StepTime(device_ns, beyond_ns + self._exposed_ns[sequences])
+        host_ns = self._exposed_ns[sequences]
+        if self._overlaps:
+            hidden_ns = self._hidden_ns[sequences]
+            if not batch.groups[-1].is_decode:
+                hidden_ns = max(hidden_ns, self._eager_ns)
+            host_ns += max(0, hidden_ns - device_ns)
+        return StepTime(device_ns, host_ns)
 
     def decode_run(self, sequences: int, spread: int = 0) -> DecodeRun:
         """The run of decode steps with `sequences` sequences, compiled on first use."""

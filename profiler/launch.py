@@ -36,4 +36,6 @@ class Launch:
     def first_token_lag_steps(self, clients: int) -> float:
         """Decode steps by which the first token is late: half a poll, and a lot of tokens."""
         polled = self.recv_interval[1 if clients >= MANY_CLIENTS else 0]
-        return (polled / 2 if polled > 1 else 0.0) + (self.stream_interval if self.stream_interval > 1 else 0)
+        return (polled / 2 if polled > 1 else 0.0) + (
+            self.stream_interval if self.stream_interval > 1 else 0
+        )

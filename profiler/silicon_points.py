@@ -125,7 +125,9 @@ def _refused(path: Path, faults: list[str]) -> InputError:
 
 def _require_columns(path: Path, names: list[str] | tuple[str, ...] | object) -> None:
     found = set(names) if isinstance(names, list | tuple) else set[str]()
-    missing = [name for name in ("point_id", "model", "gpu", "engine", "isl", "osl") if name not in found]
+    missing = [
+        name for name in ("point_id", "model", "gpu", "engine", "isl", "osl") if name not in found
+    ]
     if missing:
         raise InputError(
             f"`{path}` lacks the columns {', '.join(missing)}",

@@ -11,9 +11,11 @@ from servecast import __version__
 from servecast.commands.catalogue import gpus, models
 from servecast.commands.files import check, init
 from servecast.commands.memory import memory
+from servecast.commands.predict import predict
 from servecast.commands.recommend import recommend
 from servecast.commands.simulate import simulate
 from servecast.commands.trace import trace
+from servecast.commands.validate import validate
 from servecast.errors import ServecastError
 
 app = typer.Typer(
@@ -23,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain text, as in a log: no boxes around help and usage errors
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (recommend, simulate, memory, models, gpus, init, check):
+for verb in (recommend, simulate, predict, validate, memory, models, gpus, init, check):
     app.command()(verb)
 app.add_typer(trace, name="trace")
 

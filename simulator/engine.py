@@ -107,6 +107,8 @@ class Engine:
         held = len(self.scheduler.running) + len(self.scheduler.waiting) + len(self._unseen or ())
         if held != self.unfinished:
             raise AssertionError(f"{self.unfinished} unfinished requests, {held} held")
+        if self._rows and not self._steps:
+            raise AssertionError("a run of no steps: the engine would never end")
         if not self._planned:
             self.scheduler.check()
 

@@ -44,8 +44,10 @@ def reached(n: Floats | float, k: Floats | float) -> Floats:
 
 def gemm_s(m: Floats | float, n: Floats | float, k: Floats | float) -> Floats:
     """A made-up product: an overhead, then its share of the peaks of the toy device."""
-    ideal = np.vectorize(lambda *size: float(ideal_s(Gemm(*size, Dtype.BF16), DEVICE)))
-    return OVERHEAD_S + ideal(m, n, k) / reached(n, k)
+    sizes = np.broadcast_arrays(m, n, k)
+    rows = zip(*(size.ravel().tolist() for size in sizes), strict=True)
+    ideal = [float(ideal_s(Gemm(m, n, k, Dtype.BF16), DEVICE)) for m, n, k in rows]
+    return OVERHEAD_S + np.reshape(ideal, sizes[0].shape) / reached(n, k)
 
 
 def gemm_table(

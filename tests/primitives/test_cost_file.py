@@ -17,21 +17,21 @@ from servecast.primitives.cost_store import CostStore
 from servecast.primitives.cost_table import DIMENSIONS, CostTable, TableKey, cost_table
 from tests.synthetic_tables import gemm_table, key
 
-NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
-ORIGINS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+ORIGINS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 @st.composite
 def tables(draw: st.DrawFn) -> CostTable:
     """Any table: names with commas and quotes, origins of any text, numbers of all sizes."""
     operation = draw(st.sampled_from(sorted(DIMENSIONS)))
-    named = [draw(NAMES) for _ in range(3)]
-    of = TableKey(operation, *named, draw(NAMES), draw(st.just("") | NAMES), draw(st.booleans()))
+    device, dtype, source, version = (draw(NAMES) for _ in range(4))
+    variant, is_eager = draw(st.just("") | NAMES), draw(st.booleans())
+    of = TableKey(operation, device, dtype, source, version, variant, is_eager)
     sizes = st.tuples(*(st.integers(0, 10**12) for _ in DIMENSIONS[operation]))
     points = draw(st.lists(sizes, min_size=1, max_size=6, unique=True))
-    count = {"min_size": len(points), "max_size": len(points)}
-    seconds = draw(st.lists(st.floats(1e-9, 1e3), **count))
-    spread = draw(st.lists(st.one_of(st.just(np.nan), st.floats(1e-6, 2.0)), **count))
+    seconds = [draw(st.floats(1e-9, 1e3)) for _ in points]
+    spread = [draw(st.just(float("nan")) | st.floats(1e-6, 2.0)) for _ in points]
     return cost_table(
         of, np.array(points), np.array(seconds), spread=np.array(spread), origin=draw(ORIGINS)
     )

@@ -54,7 +54,7 @@ def by_inverse_distance(known: Sites, site: Site, at: Floats) -> Floats:
         for shape, surface in zip(shapes, surfaces, strict=True)
         if surface is not None
     ]
-    return ideal(site, at) / np.exp(share @ np.array(reached))
+    return np.asarray(ideal(site, at) / np.exp(share @ np.array(reached)))
 
 
 def test_the_weights_at_a_known_place_are_its_own() -> None:

@@ -146,18 +146,23 @@ def test_the_mean_context_alone_decides_without_windows() -> None:
 
 
 def test_a_small_model_by_hand() -> None:
-    """One layer without attention, one sequence, no overheads, full efficiency: bytes over 1 TB/s.
+    """One layer, a prompt of one token, no overheads, full efficiency: all bytes over 1 TB/s.
 
-    Gate, up and down are 3 × 2048 × 8192 bf16, the head 2048 × 32000; the rest are activations.
+    Weights are q, k and v (2048 × 6144), o (4096 × 2048), gate, up and down (2048 × 8192 each) and
+    the head (2048 × 32000), in bf16.
     """
-    ideal = RooflineCoefficients(gemm_bandwidth=1.0, elementwise_bandwidth=1.0, operation_s=0.0)
-    cost = CompiledStepCost(toy_deployment((1, None, FFN)), RooflineSource(ideal))
-    weights = (3 * 2048 * 8192 + 2048 * 32000) * 2
-    row = 2048 * 2
-    products = (2048 + 16384 + 8192 + 2048 + 2048 + 32000) * 2
-    elementwise = 2 * row + 4 * row + 3 * 8192 * 2 + 32000 * 3 * 4
+    ideal = RooflineCoefficients(
+        gemm_bandwidth=1.0, attention_bandwidth=1.0, elementwise_bandwidth=1.0, operation_s=0.0
+    )
+    cost = CompiledStepCost(toy_deployment((1, FULL, FFN)), RooflineSource(ideal))
+    weights = 2048 * 6144 + 4096 * 2048 + 3 * 2048 * 8192 + 2048 * 32000
+    in_and_out = (2048 + 6144) + (4096 + 2048) + (2048 + 16384) + (8192 + 2048) + (2048 + 32000)
+    attention = 8 * 256 + 32 * 256  # keys and values; query and output
+    rotated, residual, gated, embedded = 2 * 5120, 2 * 4 * 2048, 3 * 8192, 2 * 2048
+    elements = weights + in_and_out + attention + rotated + residual + gated + embedded
+    sampled_bytes = 32000 * 3 * 4
     step = cost.step(Batch((chunk(1, 0),)))
-    assert step.device_ns == pytest.approx((weights + products + elementwise) / 1e12 * 1e9, abs=2)
+    assert step.device_ns == pytest.approx((2 * elements + sampled_bytes) / 1e12 * 1e9, abs=2)
 
 
 def test_host_time_grows_with_the_sequences() -> None:

@@ -127,7 +127,7 @@ def test_all_findings_come_together() -> None:
 
 def by_definition(at: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     above = (at[None, :, :] >= at[:, None, :]).all(axis=2)
-    return np.where(above, seconds[None, :], np.inf).min(axis=1)
+    return np.asarray(np.where(above, seconds[None, :], np.inf).min(axis=1))
 
 
 @settings(max_examples=150, derandomize=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -40,17 +40,15 @@ def price(found: TableSource, operation: Operation) -> Cost:
 
 def priced(
     of: TableKey,
-    points: list[tuple[int, ...]],
-    operation: Callable[..., Operation],
+    points: Iterable[tuple[int, ...]],
+    operation: Callable[[Sequence[float]], Operation],
     overhead_s: float = 5e-6,
 ) -> CostTable:
     """A table of operations that reach half of the peaks after an overhead."""
 
     def seconds(*sizes: Floats) -> Floats:
-        rows = zip(*sizes, strict=True)
-        return np.array(
-            [overhead_s + 2.0 * float(ideal_s(operation(*row), DEVICE)) for row in rows]
-        )
+        rows = np.column_stack(sizes).tolist()
+        return np.array([overhead_s + 2.0 * float(ideal_s(operation(row), DEVICE)) for row in rows])
 
     return table(of, points, seconds)
 
@@ -67,7 +65,7 @@ def decode_table(variant: str = "kv=bf16", window: int = 0, overhead_s: float = 
     points = [(b, c, *HEADS, window) for b in batches for c in contexts if b * c <= 300_000]
     return priced(
         key("decode_attention", variant=variant), points,
-        lambda batch, context, *_: decode(int(batch), context), overhead_s,
+        lambda row: decode(int(row[0]), row[1]), overhead_s,
     )  # fmt: skip
 
 
@@ -112,7 +110,7 @@ def prefill_table(
 ) -> CostTable:
     points = [(b, n, p, *HEADS, window) for b in batches for p in pasts for n in NEW]
     of = key("prefill_attention", variant="kv=bf16")
-    one = priced(of, points, lambda _b, new, past, *_: prefill(new, past, window or None))
+    one = priced(of, points, lambda row: prefill(row[1], row[2], window or None))
     return cost_table(of, one.points, one.seconds * one.points[:, 0])
 
 
@@ -158,11 +156,11 @@ def latent_decode(sequences: int, context: Quantity, heads: int = 16) -> DecodeA
 def test_latent_attention_has_tables_of_its_own() -> None:
     decodes = priced(
         key("mla_decode"), [(b, c, 16) for b in (1, 8) for c in (64, 1024)],
-        lambda batch, context, _: latent_decode(int(batch), context),
+        lambda row: latent_decode(int(row[0]), row[1]),
     )  # fmt: skip
     prefills = priced(
         key("mla_prefill"), [(1, n, 0, 16) for n in NEW],
-        lambda _b, new, past, _h: PrefillAttention(new, past, 16, 16, 192, 128, Dtype.BF16),
+        lambda row: PrefillAttention(row[1], row[2], 16, 16, 192, 128, Dtype.BF16),
     )  # fmt: skip
     found = source(decodes, prefills)
     assert price(found, latent_decode(8, 1024.0)).provenance is Provenance.MEASURED
@@ -184,7 +182,7 @@ def expert_table(
     points = [(m, 4096, 1536, 8, 128, tp, ep) for m in TOKENS for tp, ep in layouts]
     return priced(
         key("moe", variant=variant), points,
-        lambda tokens, _h, width, _k, _e, tp, ep: experts(tokens, int(width / tp), int(128 / ep)),
+        lambda row: experts(row[0], int(row[2] / row[5]), int(128 / row[6])),
         overhead_s,
     )  # fmt: skip
 
@@ -222,9 +220,11 @@ def test_experts_of_two_matrices_are_not_those_of_three() -> None:
 
 def all_reduce_table(of: TableKey, largest: int, overhead_s: float, slowness: float) -> CostTable:
     points = [(2**power, 8) for power in range(7, largest)]
-    return table(
-        of, points, lambda elements, _: overhead_s + slowness * ideal_s(AllReduce(elements * 2, 8), DEVICE)
-    )  # fmt: skip
+
+    def seconds(elements: Floats, _: Floats) -> Floats:
+        return overhead_s + slowness * ideal_s(AllReduce(elements * 2, 8), DEVICE)
+
+    return table(of, points, seconds)
 
 
 def test_an_all_reduce_takes_the_engine_s_own_kernel_until_its_table_ends() -> None:

@@ -181,3 +181,16 @@ def test_a_lost_request_is_found() -> None:
     engine.scheduler.waiting.clear()
     with pytest.raises(AssertionError, match="1 unfinished requests, 0 held"):
         engine.check()
+
+
+def test_a_run_of_no_steps_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that allows none would keep the engine at the same instant for ever."""
+
+    def none(at_most: int) -> int:
+        return 0
+
+    engine = Engine(ROOMY, STEP)
+    engine.submit(Arrival(0, 0, 5, 3).request(), 0)
+    monkeypatch.setattr(engine.scheduler, "horizon", none)
+    with pytest.raises(AssertionError, match="a run of no steps"):
+        engine.advance(None)

@@ -1,0 +1,144 @@
+"""How far predictions are from measurements, by group, beside a naive roofline."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servecast.errors import InputError, ServecastError
+from servecast.profiler.measured_points import METRICS, Measured
+from servecast.profiler.naive_roofline import naive_ms
+from servecast.profiler.predict import Prediction, deployment_of
+
+NOISE_FLOOR = {"tpot_ms": (0.003, 0.10), "ttft_ms": (0.026, 0.30)}
+"""Median and P90 of (highest / lowest - 1) over 121 configurations measured more than once."""
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Relative errors of one metric over some points; shares, not percent."""
+
+    count: int
+    mape: float
+    median: float
+    p90: float
+    signed: float
+    """Median with its sign: below 0 is too low a forecast."""
+    rank: float
+    """Spearman's correlation of forecast and measurement; NaN below three points."""
+    covered: float
+    """Share of points whose measurement lies within the forecast's own band."""
+
+
+@dataclass(slots=True)
+class Pairs:
+    """Forecast, measured and naive values of one group's points, by metric."""
+
+    name: str
+    rows: dict[str, list[tuple[float, float, float, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """Forecast, measured, half-width of the band, naive (NaN where there is none)."""
+    refused: int = 0
+
+    def errors(self, metric: str, *, naive: bool = False) -> Errors:
+        """The errors of the forecast, or of the naive roofline."""
+        table = np.array(self.rows.get(metric, []), dtype=np.float64).reshape(-1, 4)
+        forecast = table[:, 3 if naive else 0]
+        known = ~np.isnan(forecast)
+        band = np.zeros(int(known.sum())) if naive else table[known, 2]
+        return _errors(forecast[known], table[known, 1], band)
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Every group, all together, and why points were refused or are missing, with counts."""
+
+    groups: Sequence[Pairs]
+    total: Pairs
+    refusals: Counter[str]
+
+
+def validate(predictions: Sequence[Prediction], measured: Sequence[Measured]) -> Validation:
+    """Compare by point_id; a measured point that no prediction names counts as missing.
+
+    InputError where no point is in both files.
+    """
+    by_id = {prediction.point_id: prediction for prediction in predictions}
+    if not any(row.point.point_id in by_id for row in measured):
+        raise InputError(
+            "no point_id of the predictions is among the measurements",
+            hint="predict the points that were measured",
+        )
+    groups: dict[str, Pairs] = {}
+    total = Pairs("all")
+    refusals: Counter[str] = Counter()
+    for row in measured:
+        prediction = by_id.get(row.point.point_id)
+        group = groups.setdefault(row.group, Pairs(row.group))
+        if prediction is None or prediction.status != "ok":
+            refusals[prediction.reason if prediction else "not among the predictions"] += 1
+            group.refused += 1
+            total.refused += 1
+            continue
+        naive = _naive(row)
+        for pairs in (group, total):
+            _add(pairs, prediction, row, naive)
+    return Validation(sorted(groups.values(), key=lambda pairs: pairs.name), total, refusals)
+
+
+def _add(pairs: Pairs, prediction: Prediction, row: Measured, naive: dict[str, float]) -> None:
+    for metric in METRICS:
+        forecast, measured = getattr(prediction, metric), row.values[metric]
+        if forecast is not None and measured is not None:
+            band = prediction.relative_error or 0.0
+            textbook = naive.get(metric, float("nan"))
+            pairs.rows[metric].append((forecast, measured, band, textbook))
+
+
+def _naive(row: Measured) -> dict[str, float]:
+    point = row.point
+    with suppress(ServecastError):
+        deployment, _, _ = deployment_of(point)
+        return naive_ms(deployment, point.isl, point.osl, point.clients or 1)
+    return {}
+
+
+def _errors(forecast: Values, measured: Values, band: Values) -> Errors:
+    if not len(forecast):
+        nan = float("nan")
+        return Errors(0, nan, nan, nan, nan, nan, nan)
+    relative = forecast / measured - 1.0
+    size = np.abs(relative)
+    inside = np.abs(measured - forecast) <= band * forecast
+    return Errors(
+        count=len(forecast),
+        mape=float(size.mean()),
+        median=float(np.median(size)),
+        p90=float(np.percentile(size, 90)),
+        signed=float(np.median(relative)),
+        rank=_spearman(forecast, measured),
+        covered=float(inside.mean()),
+    )
+
+
+def _spearman(left: Values, right: Values) -> float:
+    if len(left) < 3:
+        return float("nan")
+    a, b = _ranks(left), _ranks(right)
+    spread = float(a.std() * b.std())
+    return float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread else float("nan")
+
+
+def _ranks(values: Values) -> Values:
+    """Ranks with ties at their mean."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[place], dtype=np.float64)
