@@ -207,9 +207,17 @@ def prefill_operations(
 def _latent_prefill(
     mixer: LatentAttention, new_tokens: Quantity, past_tokens: Quantity
 ) -> Iterator[Operation]:
-    """Earlier latents are expanded to keys and values again, then attended as plain heads."""
-    expanded = mixer.heads * (mixer.qk_nope_head_dim + mixer.v_head_dim)
-    yield Gemm(past_tokens, expanded, mixer.kv_lora_rank, Dtype.BF16)
+    """Earlier latents are expanded to keys and values again, then attended as plain heads.
+
+    Where attention is sparse its indexer has scored every pair before.
+    """
+    if np.any(past_tokens):
+        expanded = mixer.heads * (mixer.qk_nope_head_dim + mixer.v_head_dim)
+        yield Gemm(past_tokens, expanded, mixer.kv_lora_rank, Dtype.BF16)
+    if mixer.index_heads:
+        yield PrefillAttention(
+            new_tokens, past_tokens, mixer.index_heads, 1, mixer.index_head_dim, 0, Dtype.FP8
+        )
     query = mixer.qk_nope_head_dim + mixer.qk_rope_head_dim
     yield PrefillAttention(
         new_tokens, past_tokens, mixer.heads, mixer.heads, query, mixer.v_head_dim, Dtype.BF16,

@@ -116,7 +116,7 @@ class CompiledStepCost:
         window = min(self._windows)
         held = np.asarray(contexts, dtype=np.float64) + 1.0
         fill = np.minimum(held, window).mean() / min(float(held.mean()), window)
-        return round((1.0 - float(fill)) * SPREAD_BUCKETS)
+        return min(round((1.0 - float(fill)) * SPREAD_BUCKETS), SPREAD_BUCKETS - 1)
 
     def step(self, batch: Batch) -> StepTime:
         """Nanoseconds of one step of `batch`: on the device, and what the host takes beyond it."""
@@ -205,7 +205,8 @@ class CompiledStepCost:
         known = len(self._whole)
         upto = max(512, 2 * known, new_tokens + 1)
         tokens = np.arange(known, upto, dtype=np.float64)
-        self._whole += self._price(prefill_operations(self.deployment, tokens, 0.0)).tolist()
+        whole = self._price(prefill_operations(self.deployment, tokens, 0.0))
+        self._whole += np.broadcast_to(whole, tokens.shape).tolist()  # no mixer costs one 0
 
     def _price(self, operations: Counted) -> NDArray[np.int64]:
         seconds: Quantity = 0.0

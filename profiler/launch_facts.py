@@ -1,31 +1,19 @@
-"""What is known of how the public silicon sample's servers were started, and what is assumed.
+"""How a row's server was started: its launch script's flags, else its engine's defaults.
 
-`[S]` marks what was read in launch scripts (SemiAnalysisAI/InferenceX, 2025-10 to 2026-04), `[R]`
-what is recalled of an engine's defaults, `[F]` what was fitted on the sample's development part.
-The first script that fits a row counts; a row that none fits gets its engine's defaults.
+The first script that fits a row counts. Marks as in `launch_scripts`: `[S]` read, `[R]` recalled,
+`[F]` fitted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from servecast.primitives.dtype import Dtype
 from servecast.primitives.memory_priors import has_experts
 from servecast.primitives.model import ModelSpec
-from servecast.primitives.step_cost import HostTime
 from servecast.profiler.launch import Launch
+from servecast.profiler.launch_scripts import ASYNCHRONOUS, SCRIPTS, SGLANG, SYNCHRONOUS, TRTLLM
 from servecast.profiler.silicon_points import SiliconPoint
 from servecast.simulator.trtllm_scheduler import BatchWait
-
-EAGER_LAYER_S = 0.8e-3
-"""Launching one layer's kernels outside CUDA graphs, set by hand on Llama-70B/B200/vLLM [F]."""
-
-SYNCHRONOUS = HostTime()
-ASYNCHRONOUS = HostTime(0.3e-3, 5e-6, overlapped_step_s=1.5e-3, overlapped_sequence_s=10e-6)
-"""vLLM hides its loop behind the device but for 0.3 ms a step and 5 µs a sequence [F]."""
-SGLANG = HostTime(0.8e-3, 10e-6, overlapped_step_s=1.5e-3, overlapped_sequence_s=10e-6)
-TRTLLM = HostTime(0.5e-3, 10e-6, overlapped_step_s=1.0e-3, overlapped_sequence_s=10e-6)
-"""Exposed parts [F]; the overlapped ones are vLLM's, or a guess below them."""
 
 ASYNCHRONOUS_SINCE = (0, 14)
 """vLLM schedules ahead without being told [R]."""
@@ -40,51 +28,6 @@ OWN_SWEEP = {
     "sglang": Launch(8192, SGLANG, "own sweep: SGLang's defaults [R]", memory_share=0.88),
     "trtllm": Launch(8192, TRTLLM, "own sweep: TensorRT-LLM's defaults [R]"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """One launch script, or several that agree: the rows it started and its flags."""
-
-    engine: str
-    model: str
-    """A part of the catalogue's name."""
-    launch: Launch
-    gpus: tuple[str, ...] = ("h100_sxm", "h200_sxm", "b200_sxm", "b300_sxm", "gb200", "gb300")
-    precision: str | None = None
-    tensor: int | None = None
-
-    def starts(self, point: SiliconPoint, model: ModelSpec, gpu: str) -> bool:
-        """Whether a row is one of this script's."""
-        is_kind = self.engine == point.engine and self.model in model.name and gpu in self.gpus
-        is_precision = self.precision in (None, point.precision)
-        return is_kind and is_precision and self.tensor in (None, point.tp_size)
-
-
-_FP8 = Dtype.FP8
-_BLACKWELL = ("b200_sxm", "b300_sxm", "gb200", "gb300")
-_EAGER_70B = replace(ASYNCHRONOUS, eager_step_s=80 * EAGER_LAYER_S)
-
-SCRIPTS = (
-    Script("vllm", "Llama-3.1-70B", Launch(8192, _EAGER_70B, "70b_*_b200 [S]", kv_cache_dtype=_FP8), _BLACKWELL),
-    Script("vllm", "Llama-3.1-70B", Launch(8192, ASYNCHRONOUS, "70b_fp8_h100, h200 [S]", kv_cache_dtype=_FP8)),
-    Script("vllm", "gpt-oss", Launch(8192, ASYNCHRONOUS, "gptoss_fp4_b200 [S]", 512, _FP8), _BLACKWELL),
-    Script("vllm", "gpt-oss", Launch(8192, ASYNCHRONOUS, "gptoss_fp4_h100, h200 [S]")),
-    Script("vllm", "Kimi", Launch(8192, ASYNCHRONOUS, "kimik2.5_* [S], budget [R]")),
-    Script("vllm", "MiniMax", Launch(8192, ASYNCHRONOUS, "minimaxm2.5_fp8_h100 [S], budget [R]", 256)),
-    Script("sglang", "DeepSeek", Launch(16384, SGLANG, "dsr1_fp4_b200 [S]", 256, _FP8, 0.85, recv_interval=(10, 30), stream_interval=10), _BLACKWELL, "fp4"),
-    Script("sglang", "DeepSeek", Launch(8192, SGLANG, "dsr1_fp8_b200, tp 4 [S]", 32, _FP8, 0.95, recv_interval=(10, 10), stream_interval=30), _BLACKWELL, "fp8", 4),
-    Script("sglang", "DeepSeek", Launch(32768, SGLANG, "dsr1_fp8_b200 [S]", 128, _FP8, 0.82, recv_interval=(10, 30), stream_interval=30), _BLACKWELL, "fp8"),
-    Script("sglang", "DeepSeek", Launch(32768, SGLANG, "dsr1_fp8_h200 [S]", 256, memory_share=0.82, stream_interval=10), ("h200_sxm",)),
-    Script("sglang", "Qwen3.5", Launch(16384, SGLANG, "qwen3.5_fp8_h200 [S]", 128, _FP8, 0.8, stream_interval=50), ("h200_sxm",)),
-    Script("sglang", "Qwen3.5", Launch(16384, SGLANG, "qwen3.5_fp8_b300 [S]", None, _FP8, 0.8, recv_interval=(10, 10), stream_interval=50)),
-    Script("sglang", "GLM-5", Launch(32768, SGLANG, "glm5_fp8_b200 [S]", None, _FP8, 0.85, stream_interval=30), _BLACKWELL),
-    Script("sglang", "GLM-5", Launch(8192, SGLANG, "glm5_fp8_h200 [S], chunks [R]", memory_share=0.85), ("h200_sxm",)),
-    Script("trtllm", "Llama-3.1-70B", Launch(16384, TRTLLM, "70b_*_trt [S]", kv_cache_dtype=_FP8)),
-    Script("trtllm", "gpt-oss", Launch(20000, TRTLLM, "gptoss_fp4_b200_trt [S]", 512, _FP8, 0.85), _BLACKWELL),
-    Script("trtllm", "gpt-oss", Launch(20000, TRTLLM, "gptoss_fp4_h200_trt [S]", None, memory_share=0.85)),
-    Script("trtllm", "DeepSeek", Launch(8192, TRTLLM, "dsr1_*_trt [S]", 512, _FP8, 0.8)),
-)  # fmt: skip
 
 
 def launch_of(point: SiliconPoint, model: ModelSpec, gpu: str) -> Launch:

@@ -10,6 +10,7 @@ from servecast.errors import InputError
 from servecast.profiler.silicon_points import SiliconPoint, read_points
 
 METRICS = ("ttft_ms", "tpot_ms", "out_tok_s_per_gpu")
+"""What is compared, by the names of the predictions' columns."""
 _COLUMNS = {"out_tok_s_per_gpu": "est_out_tok_s_per_gpu"}
 
 

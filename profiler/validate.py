@@ -90,7 +90,7 @@ def validate(predictions: Sequence[Prediction], measured: Sequence[Measured]) ->
             continue
         naive = _naive(row)
         for pairs in (group, total):
-            _add(pairs, prediction, row, naive)
+            _add(pairs, prediction, _restated(row), naive)
     return Validation(sorted(groups.values(), key=lambda pairs: pairs.name), total, refusals)
 
 
@@ -101,6 +101,17 @@ def _add(pairs: Pairs, prediction: Prediction, row: Measured, naive: dict[str, f
             band = prediction.relative_error or 0.0
             textbook = naive.get(metric, float("nan"))
             pairs.rows[metric].append((forecast, measured, band, textbook))
+
+
+def _restated(row: Measured) -> Measured:
+    """The row with its throughput per GPU divided by the GPUs that it really had."""
+    labelled, rate = row.point.n_gpus, row.values["out_tok_s_per_gpu"]
+    if labelled is None or rate is None:
+        return row
+    with suppress(ServecastError):
+        _, _, cut = deployment_of(row.point)
+        return Measured(row.point, {**row.values, "out_tok_s_per_gpu": rate * labelled / cut.gpus})
+    return row
 
 
 def _naive(row: Measured) -> dict[str, float]:

@@ -10,9 +10,9 @@ from math import inf
 from servecast.primitives.batch import Batch, Group
 from servecast.primitives.decode_run import DecodeRun
 from servecast.primitives.step_cost import StepCost
+from servecast.simulator.pauses import Pauses
 from servecast.simulator.records import Recorder
 from servecast.simulator.request import Request
-from servecast.simulator.pauses import Pauses
 from servecast.simulator.run_log import RunLog
 from servecast.simulator.scheduler import Chunk, Scheduler, SchedulerLimits
 from servecast.simulator.unseen import Unseen

@@ -68,7 +68,7 @@ class TrtllmScheduler(ReservingScheduler):
         return chunks, []
 
     def horizon(self, at_most: int) -> int:
-        """For how many decode steps nothing changes: held prompts go ahead when their time is up."""
+        """For how many decode steps nothing changes: prompts are held back for so many at most."""
         if self._batch_wait is not None and self._is_holding:
             left = self._batch_wait.batch_wait_timeout_iters - self._held_steps
             at_most = min(at_most, left)
@@ -95,7 +95,7 @@ class TrtllmScheduler(ReservingScheduler):
             return False
         tokens = self._admissible_tokens()
         wanted = wait.batch_wait_max_tokens_ratio * self.limits.max_num_batched_tokens
-        return 0 < tokens and tokens + self.group.size < wanted
+        return tokens > 0 and tokens + self.group.size < wanted
 
     def _admissible_tokens(self) -> int:
         """Prompt tokens that the next step could take in, by order of arrival."""

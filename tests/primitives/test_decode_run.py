@@ -74,3 +74,12 @@ def test_what_was_asked_for_first_does_not_matter() -> None:
     behind.reach(10)
     assert ahead.run_ns(3, 2500) == behind.run_ns(3, 2500)
     assert ahead.attention_ns[2000] == behind.attention_ns[2000]
+
+
+def test_overlapped_host_work_is_a_floor_and_exposed_work_comes_on_top() -> None:
+    def attention(contexts: NDArray[np.float64]) -> NDArray[np.int64]:
+        return contexts.astype(np.int64)
+
+    run = DecodeRun(attention, 10, hidden_ns=15, exposed_ns=2)
+    assert [run.run_ns(context, 1) for context in (0, 5, 6, 20)] == [17, 17, 18, 32]
+    assert run.run_ns(0, 7) == 6 * 17 + 18

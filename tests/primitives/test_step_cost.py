@@ -229,3 +229,18 @@ def test_a_spread_makes_windowed_attention_cheaper() -> None:
     equal, unequal = (Group(1, 8, 8 * 200, spread, True) for spread in (0, 8))
     assert device_ns(cost, unequal) < device_ns(cost, equal)
     assert sum(cost.step(Batch((unequal,)))) == cost.decode_run(8, 8).run_ns(200, 1)
+
+
+def test_the_spread_bucket_never_says_that_a_window_is_empty() -> None:
+    cost = COSTS["windows"]
+    contexts = [1] * 255 + [100_000]
+    bucket = cost.spread(contexts)
+    assert 0 < bucket < SPREAD_BUCKETS
+    apart, equal = (cost.decode_run(64, each).run_ns(400, 1) for each in (bucket, 0))
+    assert apart < equal
+
+
+def test_a_model_without_mixers_has_prefill_chunks_that_cost_no_attention() -> None:
+    cost = CompiledStepCost(toy_deployment((4, None, FFN)), RooflineSource())
+    alone, more = (cost.step(Batch((Group(new, 1, 0),))) for new in (8, 16))
+    assert sum(alone) <= sum(more)

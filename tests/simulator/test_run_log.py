@@ -90,3 +90,9 @@ def test_the_pool_is_that_of_the_steps_one_by_one(rows: list[Row], stalls_ns: li
             for step in range(steps):
                 expected[step_ns(sequences, spread, context + step)] += sequences
     assert pooled(logged(rows, stalls_ns)) == +expected
+
+
+def test_a_pause_is_waited_for_in_place_of_the_step_that_ended_it() -> None:
+    log = logged([(3, 0, 10, 2, 0)], [])
+    log.note_pause(50_000, 3010, 2)
+    assert pooled(log) == Counter({3010: 1, 3011: 3, 50_000: 2})

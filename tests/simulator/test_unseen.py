@@ -18,7 +18,7 @@ def scheduled_ms(*arrivals: Arrival, ahead: bool) -> list[int]:
         engine.submit(arrival.request(), arrival.arrival_ns)
         engine.check()
     engine.advance(None)
-    return (records_of(engine).scheduled_ns // MS).tolist()
+    return [int(ns) // MS for ns in records_of(engine).scheduled_ns]
 
 
 def test_an_arrival_within_a_step_misses_one_step_more() -> None:

@@ -1,0 +1,53 @@
+"""How servers were started: what scripts say, and what stands where none does."""
+
+from __future__ import annotations
+
+from servecast.primitives import catalogue
+from servecast.primitives.dtype import Dtype
+from servecast.profiler.launch import Launch
+from servecast.profiler.launch_facts import launch_of
+from tests.profiler.silicon_rows import point
+
+
+def launch(**cells: str) -> Launch:
+    row = point(**cells)
+    return launch_of(row, catalogue.model(row.model), catalogue.accelerator(row.gpu).name)
+
+
+def test_scripted_rows_have_the_flags_of_their_script() -> None:
+    found = launch()
+    assert (found.max_num_batched_tokens, found.kv_cache_dtype) == (8192, Dtype.FP8)
+    assert found.schedules_ahead
+    assert found.host.overlaps
+    eager = launch(gpu="B200-180GB")
+    assert eager.host.eager_step_s > 0, "prompts ran without CUDA graphs there"
+
+
+def test_a_blank_version_is_a_new_one_and_an_old_one_schedules_between_steps() -> None:
+    kimi = {"model": "moonshotai/Kimi-K2.5", "precision": "int4"}
+    assert launch(**kimi, engine_version="").schedules_ahead
+    old = launch(**kimi, engine_version="0.12.0")
+    assert not old.schedules_ahead
+    assert not old.host.overlaps
+
+
+def test_sglang_polls_less_often_with_many_clients() -> None:
+    deepseek = {"model": "deepseek-ai/DeepSeek-R1", "gpu": "B200-180GB", "engine": "sglang"}
+    found = launch(**deepseek, precision="fp4")
+    assert found.first_token_lag_steps(8) == 15
+    assert found.first_token_lag_steps(16) == 25
+    assert launch().first_token_lag_steps(64) == 0
+
+
+def test_tensorrt_llm_has_room_for_a_prompt_beside_all_decodes() -> None:
+    own = {"engine": "trtllm", "date": "", "image": "", "isl": "15000", "concurrency": "64"}
+    assert launch(**own).max_num_batched_tokens == 15168
+    held = launch(engine="trtllm", gpu="B200-180GB", osl="1024", tp_size="4")
+    assert held.batch_wait is not None
+    assert launch(engine="trtllm", gpu="B200-180GB", osl="1024").batch_wait is None
+
+
+def test_own_sweeps_have_their_own_defaults() -> None:
+    found = launch(date="", image="")
+    assert (found.max_num_batched_tokens, found.schedules_ahead) == (2048, False)
+    assert found.kv_cache_dtype is Dtype.BF16

@@ -1,0 +1,48 @@
+"""A closed loop in front of one engine is the same with a cluster around it and without."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servecast.primitives.roofline import RooflineSource
+from servecast.primitives.step_cost import CompiledStepCost
+from servecast.simulator.cluster import ClosedLoop, Cluster
+from servecast.simulator.engine import Engine
+from servecast.simulator.lone_engine import serve_closed_loop
+from servecast.simulator.request import Request
+from servecast.simulator.router import RoundRobin
+from servecast.simulator.scheduler import SchedulerLimits
+from tests.driver import records_of
+from tests.toy_deployments import DENSE
+
+COST = CompiledStepCost(DENSE, RooflineSource())
+LIMITS = SchedulerLimits(6, 64, 256, 24)
+LENGTHS = st.lists(st.tuples(st.integers(1, 128), st.integers(1, 64)), min_size=1, max_size=30)
+
+
+def requests(lengths: list[tuple[int, int]]) -> list[Request]:
+    return [Request(i, 0, prompt, out, out) for i, (prompt, out) in enumerate(lengths)]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@settings(max_examples=80, derandomize=True, deadline=None)
+@given(LENGTHS, st.integers(1, 9), st.sampled_from([0, 1, 500_000, 90_000_000]))
+def test_both_serve_alike(
+    ahead: bool, lengths: list[tuple[int, int]], concurrency: int, think_ns: int
+) -> None:
+    alone = Engine(LIMITS, COST, schedules_ahead=ahead)
+    serve_closed_loop(alone, requests(lengths), concurrency, think_ns)
+    env, engine = simpy.Environment(initial_time=0), Engine(LIMITS, COST, schedules_ahead=ahead)
+    clients = ClosedLoop(env, requests(lengths), think_ns)
+    cluster = Cluster(env, [engine], RoundRobin(), clients.next_request)
+    clients.start(cluster, concurrency)
+    env.run()
+    cluster.drain()
+    ours, theirs = records_of(alone), records_of(engine)
+    for name in ("arrival_ns", "scheduled_ns", "first_token_ns", "finish_ns", "preemptions"):
+        assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
+    assert len(alone.log) == len(engine.log)
