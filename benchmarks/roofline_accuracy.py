@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from servecast.primitives import catalogue
 from servecast.primitives.deployment import Deployment
@@ -130,7 +131,7 @@ def naive_ms(row: Row) -> tuple[float, float]:
     return (decode + prefill) * 1e3, (decode + prefill * concurrency / osl) * 1e3
 
 
-def errors(found: list[Row], source: RooflineSource) -> dict[str, np.ndarray]:
+def errors(found: list[Row], source: RooflineSource) -> dict[str, NDArray[np.float64]]:
     """Relative errors of (TTFT, TPOT), forecast and naive, one row a point."""
     measured = np.array([(row.ttft_ms, row.tpot_ms) for row in found])
     forecast = np.array([forecast_ms(row, source) for row in found])
@@ -138,9 +139,9 @@ def errors(found: list[Row], source: RooflineSource) -> dict[str, np.ndarray]:
     return {"servecast": forecast / measured - 1, "naive": naive / measured - 1}
 
 
-def summary(error: np.ndarray) -> str:
+def summary(error: NDArray[np.float64]) -> str:
     """Median, P90 and signed median of both metrics, in percent."""
-    parts = []
+    parts: list[str] = []
     for index, name in ((1, "TPOT"), (0, "TTFT")):
         column = error[:, index] * 100
         median, tail = np.percentile(np.abs(column), [50, 90])

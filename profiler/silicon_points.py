@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +16,8 @@ Size = Annotated[int, Field(ge=1)]
 
 OWN_SWEEP = "own-sweep"
 """How `origin` begins where the publisher measured the point itself."""
+
+REQUIRED = ("point_id", "model", "gpu", "engine", "isl", "osl")
 
 SHOWN = 10
 """Bad lines that an error shows; the others are counted."""
@@ -123,11 +125,8 @@ def _refused(path: Path, faults: list[str]) -> InputError:
     )
 
 
-def _require_columns(path: Path, names: list[str] | tuple[str, ...] | object) -> None:
-    found = set(names) if isinstance(names, list | tuple) else set[str]()
-    missing = [
-        name for name in ("point_id", "model", "gpu", "engine", "isl", "osl") if name not in found
-    ]
+def _require_columns(path: Path, names: Sequence[str]) -> None:
+    missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise InputError(
             f"`{path}` lacks the columns {', '.join(missing)}",

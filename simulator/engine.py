@@ -41,9 +41,8 @@ class Engine:
     ) -> None:
         """`policy` makes the engine's scheduler; `schedules_ahead` is overlap scheduling.
 
-        `stepping` takes decode steps one by one: the slow twin that skipping must equal.
-
-        SERVECAST_CHECK=1 in the environment calls `check` after every run.
+        `stepping` is the slow twin that skipping must equal. SERVECAST_CHECK=1 in the environment
+        calls `check` after every run.
         """
         self.scheduler: Scheduler = policy(limits)
         self.now_ns = 0
@@ -63,23 +62,20 @@ class Engine:
         self._order = 0
         self._planned = False
         self._start_ns = self._end_ns = 0
-        self._steps = 0
+        self._steps = self._sequences = 0  # of the run, and who gains a token in each
         self._chunks: list[Chunk] = []
         self._run: DecodeRun | None = None
-        self._context = 0
-        self._chunk_tokens = 0
-        self._sequences = 0
-        """Requests that gain a token in each step of the run."""
-        self._rows = 0
-        """Of the log: one for each run committed."""
+        self._context = self._chunk_tokens = 0
+        self._rows = 0  # of the log: one for each run committed
         self._spread: int | None = None
 
     def submit(self, request: Request, now_ns: int) -> None:
         """Queue `request` at `now_ns`, which no later call may precede."""
         self.unfinished += 1
-        if self._unseen is not None and (self._planned or self.scheduler.running):
+        if self._unseen is not None and (self._planned or self.scheduler.running or self._unseen):
             self._unseen.append(request, now_ns)
-            if self._steps > 1 and self._planned and not self.scheduler.waiting:
+            has_place = len(self.scheduler.running) < self.scheduler.limits.max_num_seqs
+            if self._steps > 1 and self._planned and has_place:
                 self._cut(now_ns, ahead=1)
             return
         self.scheduler.add_request(request)

@@ -24,7 +24,7 @@ def predict(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Forecast benchmark points: simulate the client that measured them.
+    """Forecast benchmark points row by row.
 
     No row is dropped: one that cannot be forecast says why. Exit code 1 if none can be.
     """

@@ -24,7 +24,7 @@ def validate(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Show how far predictions are from measurements, by group and in all."""
+    """Compare predictions with measurements."""
     from servecast.profiler.measured_points import read_measured
     from servecast.profiler.prediction_file import read_predictions
     from servecast.profiler.validate import validate as compare
