@@ -25,7 +25,17 @@ from tests.command import (
     write,
 )
 
-VERBS = ("recommend", "simulate", "memory", "models", "gpus", "init", "check")
+VERBS = (
+    "recommend",
+    "simulate",
+    "memory",
+    "predict",
+    "validate",
+    "models",
+    "gpus",
+    "init",
+    "check",
+)
 
 
 @pytest.fixture(autouse=True)
