@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,15 +12,28 @@ from servecast.commands.options import Json, NoColor, Quiet
 from servecast.output import Output, counted, literal
 
 if TYPE_CHECKING:
-    from servecast.profiler.predict import Prediction
+    from servecast.profiler.predict import Prediction, SourceOf
+
+
+class CostKind(StrEnum):
+    """Where step costs come from."""
+
+    ROOFLINE = "roofline"
+    TABLES = "tables"
+
 
 Points = Annotated[Path, typer.Argument(help="A CSV of points, as in docs/predict.md.")]
+Costs = Annotated[
+    CostKind,
+    typer.Option(help="Step costs: the roofline, or measured tables (needs the extra `aic`)."),
+]
 Target = Annotated[Path, typer.Option("--output", "-o", help="The CSV to write.")]
 
 
 def predict(
     points: Points,
     output: Target,
+    costs: Costs = CostKind.ROOFLINE,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -38,13 +52,21 @@ def predict(
     require_writable(output.parent)
     found: list[Prediction] = []
     with out.progress(f"forecasting {counted(len(asked), 'point')}") as bar:
-        for prediction in Predictor().predict(asked):
+        for prediction in Predictor(_source_of(costs)).predict(asked):
             found.append(prediction)
             bar.step(len(found), len(asked))
     write_text(output, predictions_csv(found))
     _report(out, output, found)
     if all(prediction.status != "ok" for prediction in found):
         raise typer.Exit(1)
+
+
+def _source_of(costs: CostKind) -> SourceOf | None:
+    if costs is CostKind.ROOFLINE:
+        return None
+    from servecast.profiler.measured_costs import MeasuredCosts
+
+    return MeasuredCosts()
 
 
 def _report(out: Output, output: Path, found: list[Prediction]) -> None:
