@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,9 +12,7 @@ from hypothesis import strategies as st
 from servecast.errors import InputError
 from servecast.primitives.catalogue import model
 from servecast.primitives.hf_config import read_config
-from servecast.primitives.model import ModelSpec
-
-Keys = dict[str, object]
+from tests.hf_configs import Keys, assert_same_model, changed, layer_counts, write
 
 DEEPSEEK_V3: Keys = {
     "architectures": ["DeepseekV3ForCausalLM"],
@@ -191,33 +187,10 @@ PUBLISHED: dict[str, Keys] = {
 }
 
 
-def write(folder: Path, keys: Keys | str) -> Path:
-    file = folder / "config.json"
-    file.write_text(keys if isinstance(keys, str) else json.dumps(keys), encoding="utf-8")
-    return file
-
-
-def layer_counts(spec: ModelSpec) -> Counter[tuple[object, object]]:
-    counts: Counter[tuple[object, object]] = Counter()
-    for group in spec.layers:
-        counts[group.mixer, group.ffn] += group.count
-    return counts
-
-
-def changed(keys: Keys, **changes: object) -> Keys:
-    """The keys with some replaced; None takes a key away."""
-    return {key: value for key, value in (keys | changes).items() if value is not None}
-
-
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_file_gives_the_model_of_the_catalogue(tmp_path: Path, name: str) -> None:
     read, known = read_config(write(tmp_path, PUBLISHED[name])), model(name)
-    assert layer_counts(read) == layer_counts(known)
-    for field in (
-        "architecture", "hidden", "vocab", "tie_embeddings", "max_model_len", "weights_dtype",
-        "mtp_layers",
-    ):  # fmt: skip
-        assert getattr(read, field) == getattr(known, field), field
+    assert_same_model(read, known)
 
 
 def test_a_list_may_say_which_layers_route(tmp_path: Path) -> None:

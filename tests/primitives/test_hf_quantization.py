@@ -9,31 +9,7 @@ import pytest
 
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.hf_config import read_config
-
-Keys = dict[str, object]
-
-LLAMA: Keys = {
-    "architectures": ["LlamaForCausalLM"],
-    "hidden_size": 4096,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "intermediate_size": 14336,
-    "vocab_size": 128256,
-    "max_position_embeddings": 131072,
-    "torch_dtype": "bfloat16",
-}
-
-
-def write(folder: Path, keys: Keys | str) -> Path:
-    file = folder / "config.json"
-    file.write_text(keys if isinstance(keys, str) else json.dumps(keys), encoding="utf-8")
-    return file
-
-
-def changed(keys: Keys, **changes: object) -> Keys:
-    """The keys with some replaced; None takes a key away."""
-    return {key: value for key, value in (keys | changes).items() if value is not None}
+from tests.hf_configs import LLAMA, Keys, changed, write
 
 
 def group(bits: int, kind: str, size: int) -> Keys:
