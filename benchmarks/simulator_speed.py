@@ -25,10 +25,11 @@ from servecast.primitives.dtype import Dtype
 from servecast.primitives.memory import ledger
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
+from servecast.simulator.admission import Admission
 from servecast.simulator.engine import Engine
 from servecast.simulator.records import Ints, merge
 from servecast.simulator.result import Result
-from servecast.simulator.simulate import Admission, scheduler_limits, simulate
+from servecast.simulator.simulate import scheduler_limits, simulate
 from servecast.traces.arrivals import Poisson
 from servecast.traces.lengths import FixedLengths
 from servecast.traces.presets import TrafficShape

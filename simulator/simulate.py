@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import simpy
-from numpy.typing import NDArray
 
-from servecast.errors import InputError, UnsupportedError
+from servecast.errors import UnsupportedError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
+from servecast.simulator.admission import Admission
 from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
 from servecast.simulator.engine import Engine
 from servecast.simulator.lone_engine import serve_closed_loop
 from servecast.simulator.records import merge
-from servecast.simulator.request import Request
 from servecast.simulator.result import Result
 from servecast.simulator.router import ROUTERS
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
@@ -117,46 +116,6 @@ def scheduler_limits(deployment: Deployment, memory: Ledger, workload: Workload)
         num_blocks=max(memory.equivalent_blocks(short), whole),
         block_size=deployment.block_size,
     )
-
-
-class Admission:
-    """What the engine's front end does to a workload: rejects prompts, cuts outputs.
-
-    vLLM refuses a prompt that leaves no room for one token, and ends a request at its `max_tokens`
-    or at the model length, whichever comes first.
-    """
-
-    def __init__(self, workload: Workload, max_model_len: int) -> None:
-        room = max_model_len - workload.prompt_tokens
-        accepted = room >= 1
-        if len(workload) and not accepted.any():
-            raise InputError(
-                f"every prompt of workload `{workload.name}` exceeds max_model_len {max_model_len} "
-                f"(the shortest has {int(workload.prompt_tokens.min())} tokens)",
-                hint="raise deployment.max_model_len, or serve a model with a longer context",
-            )
-        self._workload = workload
-        self._accepted = np.flatnonzero(accepted)
-        self.rejected: NDArray[np.int64] = np.flatnonzero(~accepted)
-        allowed = np.minimum(workload.max_tokens, room)
-        self._output = np.minimum(workload.output_tokens, allowed)
-        cut = accepted & (self._output < workload.output_tokens)
-        self.truncated = int(cut.sum())
-
-    def requests(self) -> Iterator[Request]:
-        """The accepted requests, made one by one as they are asked for."""
-        workload, rows = self._workload, self._accepted
-        for start in range(0, len(rows), 4096):
-            part = rows[start : start + 4096]
-            columns = (
-                part,
-                workload.arrival_ns[part],
-                workload.prompt_tokens[part],
-                self._output[part],
-                workload.max_tokens[part],
-            )
-            for row in zip(*(column.tolist() for column in columns), strict=True):
-                yield Request(*row)
 
 
 def _run(

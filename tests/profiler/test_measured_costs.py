@@ -12,7 +12,7 @@ from servecast.primitives import catalogue
 from servecast.primitives.cost import Provenance
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.operations import Elementwise, Gemm
-from servecast.profiler import aic_package, measured_costs
+from servecast.profiler import aic_package, import_system, measured_costs
 from servecast.profiler.measured_costs import MeasuredCosts
 from tests.aic_database import Database
 from tests.toy_deployments import DENSE
@@ -57,11 +57,10 @@ def test_a_device_that_was_not_measured_has_the_roofline_alone() -> None:
 
 def test_a_device_is_imported_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     imported: list[str] = []
-    real = measured_costs.import_system
 
     def counting(device: str) -> object:
         imported.append(device)
-        return real(device, root=database.root)
+        return import_system(device, root=database.root)
 
     monkeypatch.setattr(measured_costs, "import_system", counting)
     costs = MeasuredCosts()
