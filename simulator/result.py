@@ -180,7 +180,7 @@ class Result:
             return False
         arrival = self.records.arrival_ns
         scheduled = np.sort(self.records.scheduled_ns)
-        marks = [len(arrival) * part // 4 - 1 for part in (2, 3, 4)]
-        queued = [i + 1 - int(np.searchsorted(scheduled, arrival[i], "right")) for i in marks]
-        growing = queued[0] < queued[1] < queued[2]
-        return growing and queued[2] > OVERLOAD_BACKLOG * len(arrival)
+        marks = np.array([len(arrival) * part // 4 - 1 for part in (2, 3, 4)])
+        taken = np.searchsorted(scheduled, arrival[marks], "right")
+        half, three_quarters, last = (marks + 1 - taken).tolist()
+        return half < three_quarters < last and last > OVERLOAD_BACKLOG * len(arrival)
