@@ -59,6 +59,7 @@ class Evaluator:
 
     def estimate(self, candidates: Sequence[Candidate], replicas: Sequence[int]) -> Estimate:
         """The estimate of each candidate at its number of replicas, group by group."""
+        self.costs.make_room(candidate.deployment for candidate in candidates)
         groups: dict[object, list[int]] = {}
         for row, candidate in enumerate(candidates):
             d = candidate.deployment
@@ -74,7 +75,7 @@ class Evaluator:
                 [replicas[row] for row in rows],
                 round(traffic.context_mean),
             )
-            cost = [self.costs.of(candidates[row].deployment) for row in rows][-1]
+            cost = self.costs.of(first)
             priced = estimate(cost, first.max_num_batched_tokens, traffic, limits)
             for index, name in enumerate(names):
                 columns[index, rows] = getattr(priced, name)

@@ -22,13 +22,19 @@ class StepCosts:
         self.source = source
         self._compiled: dict[Key, CompiledStepCost] = {}
         self._largest: dict[Key, Deployment] = {}
+        self.make_room(deployments)
+
+    def make_room(self, deployments: Iterable[Deployment]) -> None:
+        """Have the limits of all these fit, so that asking for them compiles once."""
         for deployment in deployments:
-            self._grow(deployment)
+            if self._grow(deployment):
+                self._compiled.pop(step_cost_key(deployment), None)
 
     def of(self, deployment: Deployment) -> CompiledStepCost:
         """The step cost of `deployment`, shared with all that differ in the scheduler's limits."""
         key = step_cost_key(deployment)
-        if self._grow(deployment) or key not in self._compiled:
+        self.make_room([deployment])
+        if key not in self._compiled:
             self._compiled[key] = CompiledStepCost(self._largest[key], self.source)
         return self._compiled[key]
 
