@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, HostTime
 from servecast.simulator.engine import Engine
+from servecast.simulator.recalling_scheduler import RecallingScheduler
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.sglang_scheduler import SglangScheduler
 from servecast.simulator.trtllm_scheduler import BatchWait, TrtllmScheduler
@@ -32,6 +33,7 @@ COSTS = {
 }
 POLICIES: dict[str, Callable[[SchedulerLimits], Scheduler]] = {
     "vllm": VllmScheduler,
+    "vllm that recalls": RecallingScheduler,
     "sglang": SglangScheduler,
     "trtllm": TrtllmScheduler,
     "trtllm that waits": partial(TrtllmScheduler, batch_wait=BatchWait(0.5, 7)),
