@@ -182,5 +182,5 @@ class Result:
         scheduled = np.sort(self.records.scheduled_ns)
         marks = np.array([len(arrival) * part // 4 - 1 for part in (2, 3, 4)])
         taken = np.searchsorted(scheduled, arrival[marks], "right")
-        half, three_quarters, last = (marks + 1 - taken).tolist()
+        half, three_quarters, last = (int(queued) for queued in marks + 1 - taken)
         return half < three_quarters < last and last > OVERLOAD_BACKLOG * len(arrival)
