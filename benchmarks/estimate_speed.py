@@ -22,11 +22,11 @@ from servecast.loading import loads
 from servecast.primitives.memory import ledger
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
+from servecast.primitives.step_costs import StepCosts
 from servecast.question import space_of
 from servecast.search.estimate import Limits, estimate
 from servecast.search.evaluator import Evaluator
 from servecast.search.space import candidates
-from servecast.search.step_costs import StepCosts
 from servecast.search.traffic import Traffic
 from servecast.traces.synthesize import synthesize
 

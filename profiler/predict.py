@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from servecast.errors import ServecastError, UnsupportedError
@@ -17,7 +17,9 @@ from servecast.primitives.dtype import Dtype
 from servecast.primitives.memory_priors import has_experts
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import CompiledStepCost
+from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.step_costs import StepCosts
+from servecast.profiler.bands import family_of, tpot_band, ttft_band
 from servecast.profiler.benchmark_client import benchmark_workload
 from servecast.profiler.engine_memory import kv_blocks
 from servecast.profiler.label_repairs import Layout, layout
@@ -37,7 +39,6 @@ VLLM_VERSION = "0.18"
 """Where a row names none: the commonest of the sample's."""
 
 SourceOf = Callable[[Deployment], CostSource]
-Key = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,21 @@ class Prediction:
     """Of a refusal; of an answer, what was mended or assumed."""
     provenance: str = ""
     relative_error: float | None = None
-    """Half-width of the band around a step's device time."""
+    """Half-width of the band around a step's device time: what its costs claim themselves."""
+    ttft_low_ms: float | None = None
+    """These four hold 90 % of measurements like it; `bands` says how that is known."""
+    ttft_high_ms: float | None = None
+    tpot_low_ms: float | None = None
+    tpot_high_ms: float | None = None
+
+    def band(self, metric: str) -> tuple[float, float] | None:
+        """Lower and upper end for `ttft_ms` or `tpot_ms`; None where there is no band."""
+        ends = {
+            "ttft_ms": (self.ttft_low_ms, self.ttft_high_ms),
+            "tpot_ms": (self.tpot_low_ms, self.tpot_high_ms),
+        }
+        low, high = ends.get(metric, (None, None))
+        return None if low is None or high is None else (low, high)
 
 
 class Predictor:
@@ -64,15 +79,14 @@ class Predictor:
         """`source_of` gives the costs of a deployment; the roofline where it is left out."""
         roofline = RooflineSource()
         self._source_of: SourceOf = source_of or (lambda _: roofline)
-        self._costs: dict[Key, CompiledStepCost] = {}
-        self._largest: dict[Key, Deployment] = {}
+        self._costs: dict[tuple[CostSource, HostTime], StepCosts] = {}
 
     def predict(self, points: Sequence[SiliconPoint]) -> Iterator[Prediction]:
         """One prediction a point, in order; a point that cannot be forecast says why."""
         for point in points:
             with suppress(ServecastError):
                 deployment, launch, _ = deployment_of(point)
-                self._make_room(deployment, launch)
+                self._step_costs(deployment, launch).make_room([deployment])
         for point in points:
             try:
                 yield self._predicted(point)
@@ -83,7 +97,7 @@ class Predictor:
     def _predicted(self, point: SiliconPoint) -> Prediction:
         clients = _clients(point)
         deployment, launch, cut = deployment_of(point)
-        cost = self._cost(deployment, launch)
+        cost = self._step_costs(deployment, launch).of(deployment)
         workload = benchmark_workload(clients, point.isl, point.osl, exact=point.is_own_sweep)
         limits = SchedulerLimits(
             max_num_seqs=deployment.max_num_seqs,
@@ -97,35 +111,12 @@ class Predictor:
         )  # fmt: skip
         return _prediction(point, clients, result, launch, cost, cut)
 
-    def _make_room(self, deployment: Deployment, launch: Launch) -> None:
-        """Costs are compiled once, with room for the largest limits among points alike."""
-        key = _key(deployment, launch)
-        known = self._largest.get(key, deployment)
-        self._largest[key] = replace(
-            known,
-            max_num_seqs=max(known.max_num_seqs, deployment.max_num_seqs),
-            max_num_batched_tokens=max(
-                known.max_num_batched_tokens, deployment.max_num_batched_tokens
-            ),
-        )
-
-    def _cost(self, deployment: Deployment, launch: Launch) -> CompiledStepCost:
-        key = _key(deployment, launch)
-        cost = self._costs.get(key)
-        if cost is None:
-            largest = self._largest[key]
-            cost = CompiledStepCost(largest, self._source_of(largest), launch.host)
-            self._costs[key] = cost
-        return cost
-
-
-def _key(deployment: Deployment, launch: Launch) -> Key:
-    """What a step's cost depends on, the limits of the scheduler aside."""
-    d = deployment
-    return (
-        d.model.name, d.accelerator.name, d.engine, d.engine_version, d.weights_dtype,
-        d.kv_cache_dtype, d.tensor_parallel_size, d.enable_expert_parallel, launch.host,
-    )  # fmt: skip
+    def _step_costs(self, deployment: Deployment, launch: Launch) -> StepCosts:
+        """The compiled costs of all points that share a source and the engine's host time."""
+        key = (self._source_of(deployment), launch.host)
+        if key not in self._costs:
+            self._costs[key] = StepCosts(key[0], host=launch.host)
+        return self._costs[key]
 
 
 def deployment_of(point: SiliconPoint) -> tuple[Deployment, Launch, Layout]:
@@ -204,6 +195,10 @@ def _prediction(
     ttft_ms = float(records.ttft_ns.mean()) / 1e6 + lag_ms
     busy_s = (ttft_ms + (point.osl - 1) * tpot_ms) / 1e3
     shares = cost.shares(_typical(result))
+    provenance = max(shares, key=lambda each: shares[each])
+    family = family_of(point, provenance)
+    ttft_low_ms, ttft_high_ms = ttft_band(family).around(ttft_ms)
+    tpot_low_ms, tpot_high_ms = tpot_band(family).around(tpot_ms)
     return Prediction(
         point_id=point.point_id,
         ttft_ms=ttft_ms,
@@ -211,8 +206,12 @@ def _prediction(
         e2e_ms=float(records.e2e_ns.mean()) / 1e6 + lag_ms,
         out_tok_s_per_gpu=clients * point.osl / busy_s / cut.gpus,
         reason=cut.repair,
-        provenance=max(shares, key=lambda each: shares[each]),
+        provenance=provenance,
         relative_error=cost.relative_error(_typical(result)),
+        ttft_low_ms=ttft_low_ms,
+        ttft_high_ms=ttft_high_ms,
+        tpot_low_ms=tpot_low_ms,
+        tpot_high_ms=tpot_high_ms,
     )
 
 

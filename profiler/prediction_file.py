@@ -12,7 +12,10 @@ from servecast.errors import InputError
 from servecast.profiler.predict import Prediction
 
 COLUMNS = tuple(field.name for field in fields(Prediction))
-NUMBERS = ("ttft_ms", "tpot_ms", "e2e_ms", "out_tok_s_per_gpu", "relative_error")
+NUMBERS = (
+    *("ttft_ms", "tpot_ms", "e2e_ms", "out_tok_s_per_gpu", "relative_error"),
+    *("ttft_low_ms", "ttft_high_ms", "tpot_low_ms", "tpot_high_ms"),
+)
 
 _HINT = "give a file that `servecast predict POINTS.csv -o PRED.csv` wrote"
 
@@ -65,12 +68,8 @@ def _prediction(path: Path, line: int, row: dict[str, str | None]) -> Prediction
             ) from None
     return Prediction(
         point_id=cells["point_id"],
-        ttft_ms=numbers["ttft_ms"],
-        tpot_ms=numbers["tpot_ms"],
-        e2e_ms=numbers["e2e_ms"],
-        out_tok_s_per_gpu=numbers["out_tok_s_per_gpu"],
         status=cells["status"],
         reason=cells["reason"],
         provenance=cells["provenance"],
-        relative_error=numbers["relative_error"],
+        **numbers,
     )

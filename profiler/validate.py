@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ NOISE_FLOOR = {"tpot_ms": (0.003, 0.10), "ttft_ms": (0.026, 0.30)}
 """Median and P90 of (highest / lowest - 1) over 121 configurations measured more than once."""
 
 Values = NDArray[np.float64]
+_NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Errors:
     """Median with its sign: below 0 is too low a forecast."""
     rank: float
     """Spearman's correlation of forecast and measurement; NaN below three points."""
-    covered: float
-    """Share of points whose measurement lies within the forecast's own band."""
+    covered: float = float("nan")
+    """Share of points whose measurement lies within the forecast's own band; NaN without one."""
 
 
 @dataclass(slots=True)
@@ -42,19 +43,19 @@ class Pairs:
     """Forecast, measured and naive values of one group's points, by metric."""
 
     name: str
-    rows: dict[str, list[tuple[float, float, float, float]]] = field(
+    rows: dict[str, list[tuple[float, float, float, float, float]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    """Forecast, measured, half-width of the band, naive (NaN where there is none)."""
+    """Forecast, measured, lower and upper end of the band, naive (NaN where there is none)."""
     refused: int = 0
 
     def errors(self, metric: str, *, naive: bool = False) -> Errors:
         """The errors of the forecast, or of the naive roofline."""
-        table = np.array(self.rows.get(metric, []), dtype=np.float64).reshape(-1, 4)
-        forecast = table[:, 3 if naive else 0]
+        table = np.array(self.rows.get(metric, []), dtype=np.float64).reshape(-1, 5)
+        forecast = table[:, 4 if naive else 0]
         known = ~np.isnan(forecast)
-        band = np.zeros(int(known.sum())) if naive else table[known, 2]
-        return _errors(forecast[known], table[known, 1], band)
+        errors = _errors(forecast[known], table[known, 1])
+        return errors if naive else replace(errors, covered=_covered(table))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,9 @@ def _add(pairs: Pairs, prediction: Prediction, row: Measured, naive: dict[str, f
     for metric in METRICS:
         forecast, measured = getattr(prediction, metric), row.values[metric]
         if forecast is not None and measured is not None:
-            band = prediction.relative_error or 0.0
-            textbook = naive.get(metric, float("nan"))
-            pairs.rows[metric].append((forecast, measured, band, textbook))
+            low, high = prediction.band(metric) or (_NAN, _NAN)
+            textbook = naive.get(metric, _NAN)
+            pairs.rows[metric].append((forecast, measured, low, high, textbook))
 
 
 def _restated(row: Measured) -> Measured:
@@ -122,13 +123,20 @@ def _naive(row: Measured) -> dict[str, float]:
     return {}
 
 
-def _errors(forecast: Values, measured: Values, band: Values) -> Errors:
+def _covered(table: Values) -> float:
+    """Share of the rows with a band that hold their measurement; NaN where none has one."""
+    banded = table[~np.isnan(table[:, 2])]
+    if not len(banded):
+        return _NAN
+    inside = (banded[:, 2] <= banded[:, 1]) & (banded[:, 1] <= banded[:, 3])
+    return float(inside.mean())
+
+
+def _errors(forecast: Values, measured: Values) -> Errors:
     if not len(forecast):
-        nan = float("nan")
-        return Errors(0, nan, nan, nan, nan, nan, nan)
+        return Errors(0, _NAN, _NAN, _NAN, _NAN, _NAN)
     relative = forecast / measured - 1.0
     size = np.abs(relative)
-    inside = np.abs(measured - forecast) <= band * forecast
     return Errors(
         count=len(forecast),
         mape=float(size.mean()),
@@ -136,7 +144,6 @@ def _errors(forecast: Values, measured: Values, band: Values) -> Errors:
         p90=float(np.percentile(size, 90)),
         signed=float(np.median(relative)),
         rank=_spearman(forecast, measured),
-        covered=float(inside.mean()),
     )
 
 

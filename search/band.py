@@ -53,13 +53,20 @@ class Scaled:
 
 
 def reached(
-    result: Result, workload: Workload, slos: Sequence[Slo], source: CostSource, error: float
+    result: Result,
+    workload: Workload,
+    slos: Sequence[Slo],
+    source: CostSource,
+    error: float,
+    host: HostTime | None = None,
 ) -> list[Reached]:
     """Each SLO's value with its band, by simulating again with all steps `error` faster, slower.
 
     Queues amplify a model error, so scaling the latencies themselves would understate the band.
     """
-    fast, slow = (_again(result, workload, source, factor) for factor in (1 - error, 1 + error))
+    host = host or HostTime()
+    ends = (1 - error, 1 + error)
+    fast, slow = (_again(result, workload, source, host, factor) for factor in ends)
     bands: list[Reached] = []
     for slo in slos:
         low, high = sorted((fast.reached(slo, slos), slow.reached(slo, slos)))
@@ -68,8 +75,9 @@ def reached(
     return bands
 
 
-def _again(result: Result, workload: Workload, source: CostSource, factor: float) -> Result:
-    host = HostTime()
+def _again(
+    result: Result, workload: Workload, source: CostSource, host: HostTime, factor: float
+) -> Result:
     scaled = HostTime(host.step_s * factor, host.sequence_s * factor)
     cost = CompiledStepCost(result.deployment, Scaled(source, factor), scaled)
     return simulate(result.deployment, workload, cost=cost)

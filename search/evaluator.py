@@ -8,11 +8,11 @@ from math import inf
 
 import numpy as np
 
+from servecast.primitives.step_costs import StepCosts, step_cost_key
 from servecast.search.answers import TIE, UNDEFINED, Answer, violation
 from servecast.search.estimate import Estimate, Limits, estimate
 from servecast.search.estimated import floor, objective_value, price_per_million, slo_value
 from servecast.search.space import Candidate, key_of
-from servecast.search.step_costs import StepCosts, step_cost_key
 from servecast.search.traffic import Traffic
 from servecast.simulator.objective import PRICES, Objective
 from servecast.simulator.result import Result

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from servecast.errors import InfeasibleError
+from servecast.primitives.calibration import Calibration
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.step_cost import HostTime
+from servecast.primitives.step_costs import StepCosts
 from servecast.search.answers import Answer
 from servecast.search.band import Reached, reached
 from servecast.search.baseline import (
@@ -21,7 +24,6 @@ from servecast.search.evaluator import Evaluator
 from servecast.search.optimizer import Progress, search
 from servecast.search.ranking import distinct, nearest_misses, rank
 from servecast.search.space import Candidate, Space, candidates, grouped
-from servecast.search.step_costs import StepCosts
 from servecast.simulator.objective import PRICES, Objective
 from servecast.simulator.slo import Slo
 from servecast.traces.workload import Workload
@@ -47,6 +49,13 @@ class Question:
     """What the user runs today, to compare with."""
     current_omits: tuple[str, ...] = ()
     """What the real engine would do under that command, and the simulation leaves out."""
+    calibration: Calibration | None = None
+    """What `source` was calibrated with; the engine's host time is its own too."""
+
+    @property
+    def host(self) -> HostTime | None:
+        """The engine's host time, or None for the default."""
+        return self.calibration.host if self.calibration else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +144,7 @@ def _evaluator(question: Question, found: Sequence[Candidate]) -> Evaluator:
         question.workload,
         question.slos,
         question.objectives,
-        StepCosts(question.source, [*deployments, *others]),
+        StepCosts(question.source, [*deployments, *others], question.host),
         fewest_replicas=fewest,
     )
 
@@ -144,7 +153,12 @@ def _bands(question: Question, shown: Answer) -> list[Reached]:
     if shown.result is None:
         return []
     return reached(
-        shown.result, question.workload, question.slos, question.source, question.relative_error
+        shown.result,
+        question.workload,
+        question.slos,
+        question.source,
+        question.relative_error,
+        question.host,
     )
 
 

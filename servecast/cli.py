@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from servecast import __version__
+from servecast.commands.calibrate import calibrate
 from servecast.commands.catalogue import gpus, models
 from servecast.commands.files import check, init
 from servecast.commands.memory import memory
 from servecast.commands.predict import predict
+from servecast.commands.profile import profile
 from servecast.commands.recommend import recommend
 from servecast.commands.simulate import simulate
 from servecast.commands.trace import trace
@@ -25,8 +27,12 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain text, as in a log: no boxes around help and usage errors
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (recommend, simulate, predict, validate, memory, models, gpus, init, check):
+for verb in (
+    *(recommend, simulate, calibrate, predict, validate),
+    *(memory, models, gpus, init, check),
+):
     app.command()(verb)
+app.add_typer(profile, name="profile")
 app.add_typer(trace, name="trace")
 
 INTERRUPTED = 130

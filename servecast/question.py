@@ -8,6 +8,7 @@ from servecast.checks import spec, weights_dtype
 from servecast.domain import deployment, workload
 from servecast.errors import InputError, UnsupportedError
 from servecast.primitives import catalogue
+from servecast.primitives.calibration import CalibratedSource, Calibration
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.memory import ledger
@@ -31,8 +32,15 @@ def space_of(scenario: Scenario) -> Space:
     return Space(dict(choices.open), build, scenario.hardware.gpus, choices.auto_replicas)
 
 
-def question(scenario: Scenario, *, trials: int, current: str | None = None) -> Question:
+def question(
+    scenario: Scenario,
+    *,
+    trials: int,
+    current: str | None = None,
+    calibration: Calibration | None = None,
+) -> Question:
     """What `servecast recommend` asks of the search; `current` is the user's own start command."""
+    roofline = RooflineSource()
     space = space_of(scenario)
     command = parse(current) if current else None
     return Question(
@@ -40,12 +48,13 @@ def question(scenario: Scenario, *, trials: int, current: str | None = None) -> 
         workload=workload(scenario),
         slos=scenario.slo,
         objectives=scenario.objective,
-        source=RooflineSource(),
+        source=CalibratedSource(roofline, calibration) if calibration else roofline,
         relative_error=RELATIVE_ERROR,
         trials=trials,
         seed=scenario.seed,
         current=current_deployment(scenario, command) if command else None,
         current_omits=command.not_simulated(_defaults(scenario)) if command else (),
+        calibration=calibration,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from servecast import __version__
@@ -94,7 +94,7 @@ def _write_all(made: Path, scenario: Scenario, answer: Recommendation) -> str | 
 
 
 def _write_manifest(path: Path, scenario: Scenario, config: str, answer: Recommendation) -> None:
-    workload = answer.question.workload
+    workload, calibration = answer.question.workload, answer.question.calibration
     digest = hashlib.sha256()
     for column in (workload.arrival_ns, workload.prompt_tokens, workload.output_tokens):
         digest.update(column.tobytes())
@@ -106,6 +106,7 @@ def _write_manifest(path: Path, scenario: Scenario, config: str, answer: Recomme
         "requests": len(workload),
         "attribution": workload.attribution,
         "cost_source": "roofline",
+        "calibration": asdict(calibration) if calibration else None,
     }
     path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 

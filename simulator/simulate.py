@@ -8,10 +8,11 @@ import numpy as np
 import simpy
 
 from servecast.errors import UnsupportedError
+from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import CompiledStepCost, StepCost
+from servecast.primitives.step_cost import CompiledStepCost, HostTime, StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
 from servecast.simulator.engine import Engine
@@ -29,9 +30,14 @@ def simulate(
     workload: Workload,
     *,
     cost: StepCost | None = None,
+    source: CostSource | None = None,
+    host: HostTime | None = None,
     memory: Ledger | None = None,
 ) -> Result:
     """Run `workload` through `deployment`; `cost` and `memory` save compiling them again.
+
+    Without a `cost` one is compiled from `source` and `host`: the roofline and the engine's
+    default, where they are left out.
 
     Raises UnsupportedError for what the simulator does not model, InfeasibleError where the model
     does not fit, InputError where no request fits the model length.
@@ -39,7 +45,7 @@ def simulate(
     refuse_unmodelled(deployment)
     memory = memory or ledger(deployment)
     memory.require_fit()
-    cost = cost or CompiledStepCost(deployment, RooflineSource())
+    cost = cost or CompiledStepCost(deployment, source or RooflineSource(), host)
     limits = scheduler_limits(deployment, memory, workload)
     return replay(deployment, workload, limits, cost)
 

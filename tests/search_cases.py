@@ -11,11 +11,11 @@ import numpy as np
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import ledger
 from servecast.primitives.roofline import RooflineSource
+from servecast.primitives.step_costs import StepCosts
 from servecast.search.answers import Answer
 from servecast.search.evaluator import Evaluator
 from servecast.search.recommend import Question
 from servecast.search.space import Candidate, Choice, Space, Value
-from servecast.search.step_costs import StepCosts
 from servecast.simulator.objective import Objective, parse_objective
 from servecast.simulator.result import Result
 from servecast.simulator.simulate import simulate

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servecast.commands.options import Json, NoColor, Quiet
+from servecast.commands.options import CalibrationFile, Json, NoColor, Quiet
 from servecast.output import Output, counted, literal
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def recommend(
         int, typer.Option(min=1, help="Choices to look at beyond the estimate, at most.")
     ] = 64,
     runs: Annotated[Path, typer.Option(help="Folder for the run's files.")] = Path("runs"),
+    calibration: CalibrationFile = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how large the space is and what would be done.")
     ] = False,
@@ -47,12 +48,14 @@ def recommend(
 
     Exit code 3 if none meets the SLOs: then the answer is the nearest miss and what it misses.
     """
+    from servecast.calibration_file import calibrated
     from servecast.loading import builtin, load
     from servecast.question import question
 
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     found = load(scenario) if scenario else builtin()
-    asked = question(found, trials=trials, current=current)
+    fitted = calibrated(out, calibration, found)
+    asked = question(found, trials=trials, current=current, calibration=fitted)
     if dry_run:
         _dry_run(out, found, asked, runs)
         return
@@ -111,7 +114,7 @@ def _time_s(asked: Question, looked_at: list[Candidate]) -> float:
     part = head(asked.workload, min(len(asked.workload), TIMED_REQUESTS))
     one = looked_at[0]
     deployment = one.with_replicas(one.max_replicas)
-    cost = CompiledStepCost(deployment, asked.source)
+    cost = CompiledStepCost(deployment, asked.source, asked.host)
     simulate(deployment, part, cost=cost, memory=one.memory)  # compiles what later trials share
     begin = perf_counter()
     simulate(deployment, part, cost=cost, memory=one.memory)

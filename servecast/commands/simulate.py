@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servecast.commands.options import Json, NoColor, Quiet
+from servecast.commands.options import CalibrationFile, Json, NoColor, Quiet
 from servecast.output import Output, literal
 
 if TYPE_CHECKING:
     from servecast.choices import Choice
+    from servecast.primitives.calibration import Calibration
     from servecast.scenario import Scenario
 
 
@@ -24,6 +25,7 @@ def simulate(
     records: Annotated[
         Path | None, typer.Option(help="Write one row a request to this .csv or .csv.gz.")
     ] = None,
+    calibration: CalibrationFile = None,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -32,19 +34,24 @@ def simulate(
 
     Exit code 3 if it misses an SLO or is overloaded.
     """
+    from servecast.calibration_file import calibrated
     from servecast.loading import load
 
+    out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     found = load(scenario)
-    _simulate(
-        Output(json_mode=json, quiet=quiet, no_color=no_color),
-        found,
-        _choice(found, at or []),
-        records,
-    )
+    fitted = calibrated(out, calibration, found)
+    _simulate(out, found, _choice(found, at or []), fitted, records)
 
 
-def _simulate(out: Output, scenario: Scenario, choice: Choice, records: Path | None) -> None:
+def _simulate(
+    out: Output,
+    scenario: Scenario,
+    choice: Choice,
+    calibration: Calibration | None,
+    records: Path | None,
+) -> None:
     from servecast.domain import deployment, workload
+    from servecast.primitives.calibration import CalibratedSource
     from servecast.primitives.roofline import RELATIVE_ERROR, RooflineSource
     from servecast.search.band import reached
     from servecast.simulator.simulate import simulate as run
@@ -52,9 +59,12 @@ def _simulate(out: Output, scenario: Scenario, choice: Choice, records: Path | N
     from servecast.writing import write_records
 
     deployed, traffic = deployment(scenario, choice), workload(scenario)
+    roofline = RooflineSource()
+    source = CalibratedSource(roofline, calibration) if calibration else roofline
+    host = calibration.host if calibration else None
     with out.progress(f"simulating {len(traffic):,} requests"):
-        result = run(deployed, traffic)
-        bands = reached(result, traffic, scenario.slo, RooflineSource(), RELATIVE_ERROR)
+        result = run(deployed, traffic, source=source, host=host)
+        bands = reached(result, traffic, scenario.slo, source, RELATIVE_ERROR, host)
     if records is not None:
         write_records(records, result)
     if out.json_mode:

@@ -60,7 +60,9 @@ def _group(pairs: Pairs) -> dict[str, object]:
 def _show(out: Output, found: Validation) -> None:
     from servecast.profiler.validate import NOISE_FLOOR
 
-    out.line("error in %: mean, median, P90, signed median; rank correlation; within the band\n")
+    out.line(
+        "error in %: mean, median, P90, signed median; rank correlation; within the 90 % band\n"
+    )
     columns = (
         "group",
         "points",

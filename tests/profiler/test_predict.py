@@ -24,6 +24,10 @@ def test_a_forecast_has_all_numbers_and_they_fit_together() -> None:
     assert found.status == "ok"
     assert found.provenance == "roofline"
     assert found.relative_error == pytest.approx(0.25)
+    for metric, forecast in (("ttft_ms", found.ttft_ms), ("tpot_ms", found.tpot_ms)):
+        low, high = found.band(metric) or (0.0, 0.0)
+        assert low < (forecast or 0.0) < high
+    assert found.band("e2e_ms") is None
     assert found.ttft_ms is not None
     assert found.tpot_ms is not None
     assert found.e2e_ms is not None
@@ -67,6 +71,7 @@ def test_what_cannot_be_forecast_says_why(cells: dict[str, str], reason: str) ->
     assert reason in found.reason
     assert "\n" not in found.reason
     assert found.tpot_ms is None
+    assert found.band("tpot_ms") is None
 
 
 def test_points_do_not_depend_on_the_company_they_are_in() -> None:

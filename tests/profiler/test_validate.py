@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,10 @@ def test_errors_are_those_of_the_hand(tmp_path: Path) -> None:
     measured = read_measured(write(tmp_path / "m.csv", rows))
     forecast = [(11.0, 0), (18.0, 1), (36.0, 2)]
     predictions = [
-        Prediction(f"p-{i}", 90.0, tpot, 0.0, 60.0, relative_error=0.15) for tpot, i in forecast
+        Prediction(
+            f"p-{i}", 90.0, tpot, 0.0, 60.0, tpot_low_ms=0.85 * tpot, tpot_high_ms=1.15 * tpot
+        )
+        for tpot, i in forecast
     ]
     refused = Prediction("p-3", status="refused", reason="why not")
     found = validate([*predictions, refused], measured)
@@ -34,6 +38,7 @@ def test_errors_are_those_of_the_hand(tmp_path: Path) -> None:
     assert errors.signed == pytest.approx(0.1)
     assert errors.rank == pytest.approx(1.0)
     assert errors.covered == pytest.approx(2 / 3)
+    assert math.isnan(found.total.errors("ttft_ms").covered), "no band, no coverage"
     assert found.total.errors("out_tok_s_per_gpu").signed == pytest.approx(0.2)
     assert found.total.errors("tpot_ms", naive=True).count == 3
     assert found.refusals == {"why not": 1}
@@ -51,7 +56,10 @@ def test_points_that_nobody_predicted_are_counted(tmp_path: Path) -> None:
 
 def test_predictions_survive_their_file(tmp_path: Path) -> None:
     kept = [
-        Prediction("a", 1.5, 2.25, 3.0, 4.0, provenance="roofline", relative_error=0.25),
+        Prediction(
+            *("a", 1.5, 2.25, 3.0, 4.0, "ok", "mended", "roofline", 0.25),
+            *(1.0, 2.0, 2.125, 4.0),
+        ),
         Prediction("b", status="refused", reason="too large, and more"),
     ]
     path = tmp_path / "p.csv"

@@ -28,6 +28,7 @@ from tests.command import (
 VERBS = (
     "recommend",
     "simulate",
+    "calibrate",
     "memory",
     "predict",
     "validate",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
-from servecast.primitives.step_cost import CompiledStepCost
+from servecast.primitives.step_cost import CompiledStepCost, HostTime
 
 Key = tuple[str, str, str, int, str, str, bool]
 
@@ -18,8 +18,15 @@ class StepCosts:
     Deployments named at the start are compiled once; a larger one later is compiled again.
     """
 
-    def __init__(self, source: CostSource, deployments: Iterable[Deployment] = ()) -> None:
+    def __init__(
+        self,
+        source: CostSource,
+        deployments: Iterable[Deployment] = (),
+        host: HostTime | None = None,
+    ) -> None:
+        """`host` is the engine's own; left out, the default."""
         self.source = source
+        self._host = host
         self._compiled: dict[Key, CompiledStepCost] = {}
         self._largest: dict[Key, Deployment] = {}
         self.make_room(deployments)
@@ -35,7 +42,7 @@ class StepCosts:
         key = step_cost_key(deployment)
         self.make_room([deployment])
         if key not in self._compiled:
-            self._compiled[key] = CompiledStepCost(self._largest[key], self.source)
+            self._compiled[key] = CompiledStepCost(self._largest[key], self.source, self._host)
         return self._compiled[key]
 
     def _grow(self, deployment: Deployment) -> bool:

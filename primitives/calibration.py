@@ -1,0 +1,58 @@
+"""Four coefficients that fit a cost source to one user's own servers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.cost import Cost, CostSource
+from servecast.primitives.dtype import Dtype
+from servecast.primitives.operations import AllReduce, Elementwise, Gemm, MoeExperts, Operation
+from servecast.primitives.step_cost import HostTime
+
+_DEFAULT = HostTime()
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How a server differs from its cost source. The defaults change nothing."""
+
+    bandwidth_factor: float = 1.0
+    """On the time of work bound by bandwidth: most of a decode step, and all-reduces."""
+    compute_factor: float = 1.0
+    """On the time of work bound by FLOPs: most of a long prompt."""
+    host_step_s: float = _DEFAULT.step_s
+    """The engine's own loop, per step."""
+    host_sequence_s: float = _DEFAULT.sequence_s
+    """The engine's own loop, per sequence of a step."""
+
+    @property
+    def host(self) -> HostTime:
+        """The host time that the simulator takes."""
+        return HostTime(self.host_step_s, self.host_sequence_s)
+
+
+class CalibratedSource:
+    """A cost source whose costs are another's times the factors of a calibration.
+
+    An operation is weighed between the two by its own times at the device's peaks, so that a
+    curve over tokens has no jump where it passes from one bound to the other.
+    """
+
+    def __init__(self, source: CostSource, calibration: Calibration) -> None:
+        self._source = source
+        self._calibration = calibration
+
+    def cost(self, operation: Operation, device: Accelerator) -> Cost:
+        """The other source's cost times the operation's factor."""
+        c, cost = self._calibration, self._source.cost(operation, device)
+        if isinstance(operation, AllReduce | Elementwise):
+            return replace(cost, seconds=cost.seconds * c.bandwidth_factor)
+        dtype = operation.dtype if isinstance(operation, Gemm | MoeExperts) else Dtype.BF16
+        compute = operation.flops / device.peak_flops(dtype)
+        memory = operation.bytes / device.bw_bytes_per_s
+        share = compute / np.maximum(compute + memory, 1e-30)
+        factor = c.bandwidth_factor + (c.compute_factor - c.bandwidth_factor) * share
+        return replace(cost, seconds=cost.seconds * factor)
