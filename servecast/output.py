@@ -7,46 +7,12 @@ import math
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
 
-from servecast import layout
-
-
-class Bar:
-    """A progress line: what is being done, and how much of it."""
-
-    def __init__(self, progress: Progress, description: str) -> None:
-        self._progress = progress
-        self._task = progress.add_task(description, total=None)
-
-    def stage(self, description: str) -> None:
-        """Something new begins, of unknown length."""
-        self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(description, total=None)
-
-    def step(self, done: int, total: int) -> None:
-        """`done` of `total` are done."""
-        self._progress.update(self._task, completed=done, total=total)
-
-
-class DoneOfTotal(ProgressColumn):
-    """`12/36` in a progress line; nothing while the total is not known."""
-
-    def render(self, task: Task) -> Text:
-        """The counts as text."""
-        return Text("" if task.total is None else f"{task.completed:.0f}/{task.total:.0f}")
+    from servecast.progress import Bar
 
 
 class Output:
@@ -57,6 +23,8 @@ class Output:
     """
 
     def __init__(self, *, json_mode: bool, quiet: bool, no_color: bool) -> None:
+        from rich.console import Console  # here, so that `--help` does not pay for it
+
         self.json_mode = json_mode
         self.quiet = quiet
         plain = True if no_color else None  # None: rich decides (terminal, NO_COLOR)
@@ -83,6 +51,10 @@ class Output:
         spare: Sequence[str] = (),
     ) -> None:
         """A table of the answer; `spare` columns are left out first where it is too wide."""
+        from rich.text import Text
+
+        from servecast import layout
+
         cells = [[Text.from_markup(cell, emoji=False) for cell in row] for row in rows]
         lines, left_out = layout.table(columns, cells, _width(self._out), spare)
         for line in lines:
@@ -97,21 +69,17 @@ class Output:
     @contextmanager
     def progress(self, description: str) -> Generator[Bar]:
         """A progress line on stderr while something long runs; nothing where it is not wanted."""
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            DoneOfTotal(),
-            TimeElapsedColumn(),
-            console=self._talk,
-            transient=True,
-            disable=self.quiet or not self._talk.is_terminal,
-        )
-        with progress:
-            yield Bar(progress, description)
+        from servecast.progress import progress_line
+
+        hidden = self.quiet or not self._talk.is_terminal
+        with progress_line(self._talk, description, hidden=hidden) as bar:
+            yield bar
 
 
 def literal(text: object) -> str:
     """A path or a name as rich markup that prints it as it is, square brackets and all."""
+    from rich.markup import escape
+
     return escape(str(text))
 
 
@@ -140,6 +108,10 @@ def _width(console: Console) -> int | None:
 
 
 def _print(console: Console, text: str, width: int | None) -> None:
+    from rich.text import Text
+
+    from servecast import layout
+
     for part in Text.from_markup(text, emoji=False).split("\n", allow_blank=True):
         for line in layout.fold(part, width):
             console.print(line, soft_wrap=True)
