@@ -17,7 +17,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
 import re
 import zlib
 from collections.abc import Generator, Iterable, Iterator
@@ -32,6 +31,7 @@ import numpy as np
 from servecast.errors import InputError, unknown
 from servecast.primitives.cost_store import CostStore
 from servecast.primitives.cost_table import DIMENSIONS, CostTable, TableKey, cost_table
+from servecast.whole_files import packed_text
 
 KEY_COLUMNS = ("device", "operation", "dtype", "source", "version", "variant", "eager")
 COLUMNS = (*KEY_COLUMNS, "point", "seconds", "spread", "origin")
@@ -67,22 +67,11 @@ def write_costs(store: Iterable[CostTable], path: str | PathLike[str]) -> None:
 
     Raises InputError for a file that cannot be written.
     """
-    file = Path(path)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as raw:
-            if file.suffix == ".gz":  # neither name nor time in it: the same costs, the same bytes
-                with gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
-                    _write(cast("BinaryIO", packed), store)
-            else:
-                _write(raw, store)
-        partial.replace(file)
-    except OSError as error:
-        raise InputError(
-            f"`{file}` cannot be written: {error.strerror}", hint="name a file in a writable folder"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with packed_text(Path(path)) as text:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for table in CostStore(store):
+            writer.writerows(_rows(table))
 
 
 class _BadRowError(Exception):
@@ -153,14 +142,6 @@ def _require_header(path: Path, cells: list[str]) -> None:
     if tuple(cells) != COLUMNS:
         shown = ", ".join(cells)[:200]
         raise InputError(f"`{path}` is no cost file: its first line is `{shown}`", hint=_EXPECTED)
-
-
-def _write(stream: BinaryIO, store: Iterable[CostTable]) -> None:
-    with io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for table in CostStore(store):
-            writer.writerows(_rows(table))
 
 
 def _rows(table: CostTable) -> Iterator[list[str]]:

@@ -16,7 +16,8 @@ from servecast.search.answers import Answer
 from servecast.search.emit import emit
 from servecast.search.recommend import Recommendation
 from servecast.tables import deployment_json
-from servecast.writing import explained, require_writable, write_csv, write_records
+from servecast.whole_files import explained, packed_text
+from servecast.writing import require_writable, write_csv, write_records
 
 DEPLOYMENTS = 3
 """How many of the ranked deployments get files."""
@@ -115,7 +116,8 @@ def _write_trials(path: Path, answer: Recommendation) -> None:
     import pandas
 
     rows = [_trial(trial, answer) for trial in answer.answers]
-    write_csv(pandas.DataFrame(rows), path, compressed=False)
+    with packed_text(path) as text:
+        write_csv(pandas.DataFrame(rows), text)
 
 
 def _trial(trial: Answer, answer: Recommendation) -> dict[str, object]:

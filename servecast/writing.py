@@ -1,50 +1,18 @@
-"""Files appear whole or not at all: written under a temporary name, then renamed."""
+"""What the front door writes: texts and request records, in folders made as needed."""
 
 from __future__ import annotations
 
-import gzip
 import os
 import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from servecast.errors import InputError
+from servecast.whole_files import explained, packed_text, replacing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from servecast.simulator.result import Result
-
-
-@contextmanager
-def replacing(path: Path) -> Generator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error."""
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
-    scratch = Path(name)
-    try:
-        yield scratch
-        with explained(path):
-            scratch.chmod(0o644)
-            os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-@contextmanager
-def explained(path: Path) -> Generator[None]:
-    """What the system refuses inside the block is an InputError about `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror}",
-            hint="name one in a folder that you may write to",
-        ) from error
 
 
 def require_writable(folder: Path) -> None:
@@ -58,6 +26,7 @@ def require_writable(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one piece."""
+    _make_folder(path)
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
@@ -83,11 +52,16 @@ def write_records(path: Path, result: Result) -> None:
             "e2e_s": records.e2e_ns / 1e9,
         }
     )
-    with replacing(path) as scratch:
-        write_csv(frame, scratch, compressed=path.suffix == ".gz")
+    _make_folder(path)
+    with packed_text(path) as text:
+        write_csv(frame, text)
 
 
-def write_csv(frame: DataFrame, path: Path, *, compressed: bool) -> None:
-    """A frame as CSV; compressed bytes depend neither on the hour nor on the file's name."""
-    text = frame.to_csv(index=False, float_format="%.9f", lineterminator="\n").encode()
-    path.write_bytes(gzip.compress(text, mtime=0) if compressed else text)
+def write_csv(frame: DataFrame, text: TextIO) -> None:
+    """A frame as CSV, without its index; times to the nanosecond where they are seconds."""
+    frame.to_csv(text, index=False, float_format="%.9f", lineterminator="\n")
+
+
+def _make_folder(path: Path) -> None:
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import zlib
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
 from servecast.errors import InputError, nearest
+from servecast.whole_files import packed_text
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_LEVEL = 6
 _EXPECTED = "a trace is a CSV or JSONL text, or a gzip file of one"
 
 
@@ -43,34 +42,8 @@ def open_text(path: Path) -> Generator[TextIO]:
 
 
 def write_text(path: Path, lines: Iterable[str]) -> None:
-    """Write the lines, gzip where the name ends in `.gz`; the file appears whole or not at all.
-
-    The same lines give the same bytes: the gzip header carries neither name nor time.
-    """
-    if not path.parent.is_dir():
-        raise InputError(
-            f"`{path}` cannot be written: its folder does not exist",
-            hint=f"mkdir -p {path.parent}",
-        )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as raw:
-            if path.suffix == ".gz":
-                with gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as packed:
-                    _write_lines(cast("BinaryIO", packed), lines)
-            else:
-                _write_lines(raw, lines)
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"`{path}` cannot be written: {error.strerror}", hint="name a file in a writable folder"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:
-    with io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
+    """Write the lines, gzip where the name ends in `.gz`; the file appears whole or not at all."""
+    with packed_text(path) as text:
         text.writelines(lines)
 
 
