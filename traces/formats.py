@@ -20,6 +20,8 @@ class TraceFormat:
     input_tokens: Sequence[str]
     output_tokens: Sequence[str]
     max_tokens: Sequence[str] = ()
+    prefix_ids: Sequence[str] = ()
+    prefix_block: Sequence[str] = ()
     attribution_column: Sequence[str] = ()
     attribution: str = ""
     """What is owed to the publisher of every file of this format."""
@@ -39,15 +41,21 @@ class Layout:
     input_tokens: str
     output_tokens: str
     max_tokens: str | None
+    prefix_ids: str | None
+    prefix_block: str | None
     attribution: str | None
     ignored: tuple[str, ...]
-    """Columns that no role needs, such as `hash_ids`: prefix sharing is not read."""
+    """Columns that no role needs."""
 
     def used(self) -> list[str]:
-        """The columns to read: arrival, input, output, then those of the optional two it has."""
-        optional = (self.max_tokens, self.attribution)
+        """The columns to read: arrival, input, output, then those of the optional ones it has."""
+        optional = (self.max_tokens, self.prefix_block, self.prefix_ids, self.attribution)
         required = [self.arrival, self.input_tokens, self.output_tokens]
         return required + [name for name in optional if name is not None]
+
+    def sparse(self) -> list[str]:
+        """The columns that not every row must have."""
+        return [name for name in (self.prefix_ids, self.attribution) if name is not None]
 
 
 def recognise(table: Table, path: Path, formats: Sequence[TraceFormat]) -> TraceFormat:
@@ -65,11 +73,12 @@ def lay_out(table: Table, known: TraceFormat) -> Layout:
     """The layout of a table whose format has been recognised."""
     arrival, inputs, outputs = (_pick(table.columns, names) or "" for names in known.required())
     limits = _pick(table.columns, known.max_tokens)
+    ids = _pick(table.columns, known.prefix_ids)
+    block = _pick(table.columns, known.prefix_block) if ids else None
     credit = _pick(table.columns, known.attribution_column)
-    ignored = tuple(
-        name for name in table.columns if name not in (arrival, inputs, outputs, limits, credit)
-    )
-    return Layout(known.name, table.container, arrival, inputs, outputs, limits, credit, ignored)
+    roles = (arrival, inputs, outputs, limits, ids, block, credit)
+    ignored = tuple(name for name in table.columns if name not in roles)
+    return Layout(known.name, table.container, *roles, ignored)
 
 
 def require_columns(table: Table, path: Path, roles: Sequence[Sequence[str]]) -> list[str]:

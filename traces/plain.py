@@ -11,5 +11,7 @@ PLAIN = TraceFormat(
     input_tokens=("input_tokens", "prompt_tokens"),
     output_tokens=("output_tokens",),
     max_tokens=("max_tokens",),
+    prefix_ids=("hash_ids",),
+    prefix_block=("block_tokens",),
     attribution_column=("attribution",),
 )

@@ -9,15 +9,17 @@ import numpy as np
 
 from servecast.errors import InputError
 from servecast.traces.azure import ATTRIBUTION, AZURE, names_azure
-from servecast.traces.columns import check_limits, check_order, integers
-from servecast.traces.faults import Faults
+from servecast.traces.columns import integers
+from servecast.traces.faults import Faults, shown
 from servecast.traces.files import open_text
 from servecast.traces.formats import Layout, TraceFormat, lay_out, recognise, require_columns
 from servecast.traces.lengths import EmpiricalLengths
 from servecast.traces.plain import PLAIN
+from servecast.traces.prefixes import Prefixes, block_tokens_of, prefixes
 from servecast.traces.quantities import TOKENS
 from servecast.traces.reshape import sorted_by_arrival
-from servecast.traces.tables import Table, open_table
+from servecast.traces.tables import open_table
+from servecast.traces.timed_columns import TimedColumns
 from servecast.traces.workload import Ints, Workload
 
 FORMATS: tuple[TraceFormat, ...] = (AZURE, PLAIN)
@@ -52,19 +54,11 @@ def read(
         table = open_table(text, file)
         known = recognise(table, file, FORMATS)
         found = lay_out(table, known)
-        columns, credit = _timed_columns(table, known, found, limit, faults, sort)
+        columns = TimedColumns(known, found, faults, sort=sort)
+        for chunk in table.chunks(found.used(), limit, faults, sparse=found.sparse()):
+            columns.take(chunk)
     faults.settle()
-    arrival_ns, inputs, outputs, limits = columns
-    _require_rows(file, len(arrival_ns))
-    owed = ATTRIBUTION if names_azure(file.name) else known.attribution
-    workload = Workload(
-        name=trace_name(file),
-        arrival_ns=arrival_ns - arrival_ns.min(),
-        prompt_tokens=inputs,
-        output_tokens=outputs,
-        max_tokens=limits if found.max_tokens else np.full_like(outputs, outputs.max()),
-        attribution=credit or owed,
-    )
+    workload = _workload(file, found, columns, known.attribution)
     return sorted_by_arrival(workload) if sort else workload
 
 
@@ -90,39 +84,47 @@ def read_lengths(
     )
 
 
+def _workload(file: Path, found: Layout, columns: TimedColumns, attribution: str) -> Workload:
+    arrival_ns = columns.column(found.arrival)
+    _require_rows(file, len(arrival_ns))
+    outputs = columns.column(found.output_tokens)
+    ceiling = np.full_like(outputs, outputs.max())
+    owed = ATTRIBUTION if names_azure(file.name) else attribution
+    return Workload(
+        name=trace_name(file),
+        arrival_ns=arrival_ns - arrival_ns.min(),
+        prompt_tokens=columns.column(found.input_tokens),
+        output_tokens=outputs,
+        max_tokens=columns.column(found.max_tokens) if found.max_tokens else ceiling,
+        prefixes=_prefixes(file, found, columns) if any(columns.chains) else None,
+        attribution=columns.credit or owed,
+    )
+
+
 def trace_name(path: Path) -> str:
     """The file's name without its folder and the suffixes of its format."""
     name = path.name.removesuffix(".gz")
     return name.removesuffix(".csv").removesuffix(".jsonl")
 
 
-def _timed_columns(
-    table: Table,
-    known: TraceFormat,
-    found: Layout,
-    limit: int | None,
-    faults: Faults,
-    sort: bool,
-) -> tuple[tuple[Ints, Ints, Ints, Ints], str]:
-    """Arrivals in nanoseconds, the three token columns (limits may be empty) and the credit."""
-    used = found.used()
-    quantities = [known.arrival[found.arrival], TOKENS, TOKENS]
-    quantities += [TOKENS] if found.max_tokens else []
-    parts: list[list[Ints]] = []
-    credit, last_ns = "", 0
-    for chunk in table.chunks(used, limit, faults, sparse=found.attribution):
-        part = [integers(chunk, at, used, kind, faults) for at, kind in enumerate(quantities)]
-        if not sort:
-            check_order(chunk, found.arrival, part[0], last_ns, faults)
-        if found.max_tokens:
-            check_limits(chunk, part[2], part[3], faults)
-        if found.attribution and not credit:
-            credit = next(filter(None, chunk.columns[-1]), "")
-        last_ns = int(part[0][-1]) if len(part[0]) else last_ns
-        parts.append(part)
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    columns += [np.empty(0, np.int64)] * (4 - len(columns))
-    return (columns[0], columns[1], columns[2], columns[3]), credit
+def _prefixes(file: Path, found: Layout, columns: TimedColumns) -> Prefixes:
+    """The chains, in blocks of the size that the file states or their lengths imply."""
+    if found.prefix_block:
+        stated = np.unique(columns.column(found.prefix_block)).tolist()
+        if len(stated) > 1:
+            raise InputError(
+                f"`{file}` states more than one `{found.prefix_block}`: {shown(str(stated))}",
+                hint="write the ids of all requests in blocks of one size",
+            )
+        return prefixes(stated[0], columns.chains)
+    blocks = np.array([len(chain) for chain in columns.chains])
+    block_tokens = block_tokens_of(columns.column(found.input_tokens), blocks)
+    if block_tokens is None:
+        raise InputError(
+            f"`{file}`: no one block size gives the lengths of all lists of `{found.prefix_ids}`",
+            hint="add a column `block_tokens`, or rename the lists: then they are not read",
+        )
+    return prefixes(block_tokens, columns.chains)
 
 
 def _require_limit(limit: int | None) -> None:

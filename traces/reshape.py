@@ -102,4 +102,5 @@ def _rows(workload: Workload, rows: NDArray[np.intp] | Ints) -> Workload:
         prompt_tokens=workload.prompt_tokens[rows],
         output_tokens=workload.output_tokens[rows],
         max_tokens=workload.max_tokens[rows],
+        prefixes=None if workload.prefixes is None else workload.prefixes.take(rows),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from servecast.traces.prefixes import Prefixes
 from servecast.traces.quantities import NS_PER_S
 from servecast.traces.workload import Ints, Workload
 
@@ -46,6 +47,21 @@ class ArrivalStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixStatistics:
+    """What prompts share, as a cache that forgets nothing and learns prompts alone would find."""
+
+    block_tokens: int
+    blocks: int
+    """Of all prompts together."""
+    unique_blocks: int
+    """The blocks that such a cache ends up with."""
+    block_hit: float
+    """The share of blocks that an earlier prompt has had."""
+    token_hit: float
+    """The share of prompt tokens in them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """The statistics of one workload."""
 
@@ -57,6 +73,8 @@ class Statistics:
     output_tokens: TokenStatistics
     correlation: float | None
     """Pearson's, between input and output tokens; None where one of them does not vary."""
+    prefixes: PrefixStatistics | None
+    """None where the workload does not say which prompts begin alike."""
     attribution: str
 
 
@@ -69,6 +87,7 @@ def statistics(workload: Workload) -> Statistics:
         input_tokens=_tokens(workload.prompt_tokens),
         output_tokens=_tokens(workload.output_tokens),
         correlation=_correlation(workload.prompt_tokens, workload.output_tokens),
+        prefixes=_sharing(workload.prefixes, workload.prompt_tokens),
         attribution=workload.attribution,
     )
 
@@ -82,6 +101,31 @@ def _correlation(inputs: Ints, outputs: Ints) -> float | None:
     if np.ptp(inputs) == 0 or np.ptp(outputs) == 0:
         return None
     return float(np.corrcoef(inputs, outputs)[0, 1])
+
+
+def _sharing(known: Prefixes | None, prompt_tokens: Ints) -> PrefixStatistics | None:
+    """Equal ids are equal chains, so a block is known exactly if its id has been seen before."""
+    if known is None:
+        return None
+    seen: set[int] = set()
+    blocks = block_hits = token_hits = 0
+    for row, tokens in enumerate(prompt_tokens.tolist()):
+        rest = -(-tokens // known.block_tokens)
+        ids: list[int] = []
+        for first, length in known.extents(row):
+            ids += range(first, first + min(length, rest - len(ids)))
+        hits = sum(each in seen for each in ids)
+        seen.update(ids)
+        blocks += len(ids)
+        block_hits += hits
+        token_hits += min(hits * known.block_tokens, tokens)
+    return PrefixStatistics(
+        known.block_tokens,
+        blocks,
+        len(seen),
+        block_hit=block_hits / max(blocks, 1),
+        token_hit=token_hits / int(prompt_tokens.sum()),
+    )
 
 
 def _arrivals(workload: Workload) -> ArrivalStatistics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -34,7 +34,7 @@ class Table:
 
     container: Container
     columns: tuple[str, ...]
-    _rows: Callable[[Sequence[str], str | None, Faults], Rows]
+    _rows: Callable[[Sequence[str], Collection[str], Faults], Rows]
 
     def chunks(
         self,
@@ -42,11 +42,11 @@ class Table:
         limit: int | None,
         faults: Faults,
         *,
-        sparse: str | None = None,
+        sparse: Collection[str] = (),
     ) -> Iterator[Chunk]:
         """The wanted columns of the first `limit` rows; broken lines go to `faults` instead.
 
-        A row may lack the column `sparse`, whose cell is then empty.
+        A row of a JSONL file may lack the columns `sparse`, whose cells are then empty.
         """
         rows = islice(self._rows(wanted, sparse, faults), limit)
         while batch := list(islice(rows, _CHUNK_ROWS)):
@@ -88,7 +88,7 @@ def _csv_table(lines: Iterator[str], skipped: int, path: Path) -> Table:
             hint=_EXAMPLE,
         )
 
-    def rows(wanted: Sequence[str], _sparse: str | None, faults: Faults) -> Rows:
+    def rows(wanted: Sequence[str], _sparse: Collection[str], faults: Faults) -> Rows:
         places = [columns.index(name) for name in wanted]
         try:
             for row in reader:
@@ -112,8 +112,8 @@ def _jsonl_table(lines: Iterator[str], skipped: int, first: str, path: Path) -> 
             hint="write one object a line",
         )
 
-    def rows(wanted: Sequence[str], sparse: str | None, faults: Faults) -> Rows:
-        needed = [name for name in wanted if name != sparse]
+    def rows(wanted: Sequence[str], sparse: Collection[str], faults: Faults) -> Rows:
+        needed = [name for name in wanted if name not in sparse]
         for line, text in enumerate(lines, start=skipped + 1):
             if not text.strip():
                 continue

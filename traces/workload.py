@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from servecast.traces.prefixes import Prefixes
+
 Ints = NDArray[np.int64]
 
 
@@ -26,6 +28,8 @@ class Workload:
     max_tokens: Ints
     concurrency: int | None = None
     think_ns: int = 0
+    prefixes: Prefixes | None = None
+    """Which prompts begin alike; None where that is not known."""
     attribution: str = ""
     """What a report must say of the data's origin (licence, publisher)."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from servecast.errors import InputError
 from servecast.traces.files import write_text
+from servecast.traces.prefixes import Prefixes
 from servecast.traces.quantities import NS_PER_S
 from servecast.traces.workload import Workload
 
@@ -45,8 +46,16 @@ def _jsonl_lines(workload: Workload) -> Iterator[str]:
         credit = f', "attribution": {json.dumps(workload.attribution)}' if credited else ""
         yield (
             f'{{"arrival_s": {_seconds(arrival_ns)}, "input_tokens": {tokens[0]}, '
-            f'"output_tokens": {tokens[1]}, "max_tokens": {tokens[2]}{credit}}}\n'
+            f'"output_tokens": {tokens[1]}, "max_tokens": {tokens[2]}'
+            f"{_chain(workload.prefixes, place)}{credit}}}\n"
         )
+
+
+def _chain(known: Prefixes | None, row: int) -> str:
+    if known is None:
+        return ""
+    ids = [each for first, length in known.extents(row) for each in range(first, first + length)]
+    return f', "block_tokens": {known.block_tokens}, "hash_ids": {ids}'
 
 
 def _rows(workload: Workload) -> Iterator[tuple[int, int, int, int]]:
@@ -83,6 +92,11 @@ def _require_writable(workload: Workload, path: Path) -> None:
             f"`{workload.name}` is a closed loop of {workload.concurrency}, "
             "and a trace file holds times of arrival",
             hint="write it at a rate, and state the concurrency where it is replayed",
+        )
+    if workload.prefixes is not None and path.name.removesuffix(".gz").endswith(".csv"):
+        raise InputError(
+            f"`{workload.name}` says which prompts begin alike, and a CSV has no column for it",
+            hint=f"name it {path.name.split('.')[0]}.jsonl.gz",
         )
     if not len(workload):
         raise InputError(

@@ -119,6 +119,12 @@ def _show(out: Output, name: str, found: Statistics) -> None:
     out.table(columns, lengths)
     if found.correlation is not None:
         out.line(f"\ncorrelation of input and output length {found.correlation:+.2f}")
+    if found.prefixes is not None:
+        shared = found.prefixes
+        out.line(
+            f"\nprompts begin alike: a cache that forgets nothing finds {shared.token_hit:.1%} of "
+            f"their tokens and grows to {shared.unique_blocks:,} blocks of {shared.block_tokens}"
+        )
 
 
 def _lengths(name: str, tokens: TokenStatistics) -> list[str]:

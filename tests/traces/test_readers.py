@@ -20,7 +20,7 @@ AZURE_TEXT = (
 PLAIN_TEXT = "arrival_s,input_tokens,output_tokens\n0.5,10,3\n0.5,20,7\n2.25,30,5\n"
 JSONL_TEXT = (
     '{"arrival_s": 0.5, "input_tokens": 10, "output_tokens": 3, "hash_ids": [1, 2]}\n'
-    '{"arrival_s": 0.5, "input_tokens": 20, "output_tokens": 7, "hash_ids": [1]}\n'
+    '{"arrival_s": 0.5, "input_tokens": 20, "output_tokens": 7, "hash_ids": [1, 2, 5]}\n'
     "\n"
     '{"arrival_s": 2.25, "input_tokens": 30, "output_tokens": 5, "hash_ids": []}\n'
 )
@@ -77,6 +77,36 @@ def test_the_same_requests_are_read_from_each_way_to_write_them(
     assert workload.arrival_ns.dtype == np.int64
 
 
+def test_lists_of_block_ids_say_which_prompts_begin_alike(tmp_path: Path) -> None:
+    found = read(written(tmp_path, JSONL_TEXT, "a.jsonl")).prefixes
+    assert found is not None
+    assert found.block_tokens == 8
+    assert [found.extents(row) for row in range(3)] == [[(1, 2)], [(1, 2), (5, 1)], []]
+
+
+def test_lists_that_no_block_size_explains_are_refused_unless_one_is_stated(tmp_path: Path) -> None:
+    row = '{"arrival_s": 0, "input_tokens": 100, "output_tokens": 3, "hash_ids": [1, 2]%s}\n'
+    other = '{"arrival_s": 0, "input_tokens": 9, "output_tokens": 3, "hash_ids": [7, 8]%s}\n'
+    error = failure(written(tmp_path, row % "" + other % "", "a.jsonl"))
+    assert "`hash_ids`" in error.message
+    assert error.hint is not None
+    assert "block_tokens" in error.hint
+    stated = ', "block_tokens": 16'
+    found = read(written(tmp_path, row % stated + other % stated, "b.jsonl")).prefixes
+    assert found is not None
+    assert found.block_tokens == 16
+    differing = written(tmp_path, row % stated + other % ', "block_tokens": 32', "c.jsonl")
+    assert "[16, 32]" in failure(differing).message
+
+
+@pytest.mark.parametrize("cell", ['"x"', "[1, -2]", "[1, 0.5]", "3", "[[1]]"])
+def test_a_list_that_holds_anything_but_ids_is_a_bad_line(tmp_path: Path, cell: str) -> None:
+    row = f'{{"arrival_s": 0, "input_tokens": 9, "output_tokens": 3, "hash_ids": {cell}}}\n'
+    error = failure(written(tmp_path, row, "a.jsonl"))
+    assert "line 1: hash_ids" in error.message
+    assert "block ids" in error.message
+
+
 def test_undeclared_limits_are_one_ceiling_that_tells_nothing_of_a_request(tmp_path: Path) -> None:
     path = written(tmp_path, PLAIN_TEXT)
     assert read(path).max_tokens.tolist() == [7, 7, 7]
@@ -103,7 +133,8 @@ def test_sort_mends_the_order_and_keeps_rows_of_one_time_in_theirs(tmp_path: Pat
 
 def test_layout_reports_the_format_and_what_is_left_unread(tmp_path: Path) -> None:
     plain = layout(written(tmp_path, JSONL_TEXT, "a.jsonl"))
-    assert (plain.format, plain.container, plain.ignored) == ("plain", "jsonl", ("hash_ids",))
+    assert (plain.format, plain.container, plain.ignored) == ("plain", "jsonl", ())
+    assert plain.prefix_ids == "hash_ids"
     azure = layout(written(tmp_path, AZURE_TEXT))
     assert (azure.format, azure.container, azure.ignored) == ("azure", "csv", ())
     assert azure.arrival == "TIMESTAMP"
@@ -324,14 +355,18 @@ def test_the_published_conversation_trace_loads_in_well_under_a_third_of_a_secon
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"),
+    ("name", "rows", "block_tokens", "blocks"),
     [
-        ("mooncake_conversation.jsonl.gz", 12_031),
-        ("lss_sharegpt-qwen3-32b-300-sps10.jsonl.gz", 300),
+        ("mooncake_conversation.jsonl.gz", 12_031, 512, 288_500),
+        ("mooncake_synthetic.jsonl.gz", 3993, 512, 121_877),
+        ("lss_sharegpt-qwen3-32b-300-sps10.jsonl.gz", 300, 16, 16_034),
     ],
 )
-def test_published_jsonl_traces_load_and_leave_their_hashes(
-    data_dir: Path, name: str, rows: int
+def test_published_jsonl_traces_load_with_the_prefixes_they_name(
+    data_dir: Path, name: str, rows: int, block_tokens: int, blocks: int
 ) -> None:
-    assert len(read(data_dir / "traces" / name)) == rows
-    assert layout(data_dir / "traces" / name).ignored == ("hash_ids",)
+    workload = read(data_dir / "traces" / name)
+    assert len(workload) == rows
+    assert workload.prefixes is not None
+    assert workload.prefixes.block_tokens == block_tokens
+    assert int(workload.prefixes.blocks().sum()) == blocks

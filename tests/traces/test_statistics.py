@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from math import isclose
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from servecast.traces.prefixes import prefixes
 from servecast.traces.readers import read
 from servecast.traces.reshape import closed_loop
 from servecast.traces.statistics import Statistics, statistics
@@ -103,3 +105,28 @@ def test_the_published_summary_of_a_trace_is_reproduced_to_its_last_digit(
     found = as_in_the_sheet(statistics(read(data_dir / "traces" / f"{name}.csv.gz")))
     assert len(found) == 21
     assert found == {column: float(summary[column]) for column in found}
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "unique", "block_hit", "token_hit"),
+    [
+        ("mooncake_conversation", 288_500, 182_790, 0.3664, 0.3736),
+        ("mooncake_synthetic", 121_877, 43_924, 0.6396, 0.6512),
+    ],
+)
+def test_the_published_sharing_of_the_mooncake_traces_is_reproduced(
+    data_dir: Path, name: str, blocks: int, unique: int, block_hit: float, token_hit: float
+) -> None:
+    found = statistics(read(data_dir / "traces" / f"{name}.jsonl.gz")).prefixes
+    assert found is not None
+    assert (found.blocks, found.unique_blocks) == (blocks, unique)
+    assert round(found.block_hit, 4) == block_hit
+    assert round(found.token_hit, 4) == token_hit
+
+
+def test_what_only_an_output_holds_is_no_prompt_that_could_be_found() -> None:
+    two_turns = workload([0, 1], [16, 40], [16, 1])
+    found = statistics(replace(two_turns, prefixes=prefixes(16, [[1, 2], [1, 2]]))).prefixes
+    assert found is not None
+    assert (found.blocks, found.unique_blocks) == (3, 2)
+    assert found.token_hit == 16 / 56

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servecast.errors import InputError
+from servecast.traces.prefixes import prefixes
 from servecast.traces.readers import read
 from servecast.traces.reshape import closed_loop
 from servecast.traces.workload import Workload
@@ -102,3 +103,17 @@ def test_what_a_trace_file_cannot_hold_is_refused(tmp_path: Path) -> None:
     (tmp_path / "taken.csv").mkdir()
     with pytest.raises(InputError, match="cannot be written"):
         write(one, tmp_path / "taken.csv")
+
+
+def test_prefixes_are_read_back_from_jsonl_and_refused_as_csv(tmp_path: Path) -> None:
+    known = prefixes(16, [[3, 4, 5, 9], [], [3, 4, 70]])
+    shared = replace(workload([(0, 40, 3, 1), (1, 20, 7, 0), (2, 300, 7, 0)]), prefixes=known)
+    write(shared, tmp_path / "w.jsonl.gz")
+    found = read(tmp_path / "w.jsonl.gz").prefixes
+    assert found is not None
+    assert found.block_tokens == 16
+    assert [found.extents(row) for row in range(3)] == [known.extents(row) for row in range(3)]
+    with pytest.raises(InputError, match="begin alike") as caught:
+        write(shared, tmp_path / "w.csv.gz")
+    assert caught.value.hint == "name it w.jsonl.gz"
+    assert not (tmp_path / "w.csv.gz").exists()

@@ -1,0 +1,66 @@
+"""Which prompts begin alike."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servecast.errors import InputError
+from servecast.traces.prefixes import Prefixes, block_tokens_of, prefixes
+
+CHAINS = st.lists(st.lists(st.integers(0, 30), max_size=12), min_size=1, max_size=8)
+
+
+def listed(known: Prefixes) -> list[list[int]]:
+    """Each request's ids, one by one."""
+    return [
+        [each for first, length in known.extents(row) for each in range(first, first + length)]
+        for row in range(len(known))
+    ]
+
+
+@given(CHAINS)
+def test_extents_name_the_ids_they_were_made_of_and_no_two_could_be_one(
+    chains: list[list[int]],
+) -> None:
+    known = prefixes(16, chains)
+    assert listed(known) == chains
+    assert known.blocks().tolist() == [len(chain) for chain in chains]
+    for row in range(len(known)):
+        extents = known.extents(row)
+        assert all(a + n != b for (a, n), (b, _) in pairwise(extents))
+
+
+@given(CHAINS, st.data())
+def test_taking_rows_takes_their_chains(chains: list[list[int]], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, len(chains) - 1), max_size=10))
+    assert listed(prefixes(16, chains).take(rows)) == [chains[row] for row in rows]
+
+
+@given(CHAINS, st.sampled_from([1, 2, 4]))
+def test_smaller_blocks_agree_as_far_as_the_large_ones_did(
+    chains: list[list[int]], block_size: int
+) -> None:
+    pieces = 4 // block_size
+    fine = listed(prefixes(4, chains).in_blocks_of(block_size))
+    assert fine == [
+        [each * pieces + i for each in chain for i in range(pieces)] for chain in chains
+    ]
+
+
+def test_blocks_that_do_not_divide_are_refused_with_one_that_does() -> None:
+    with pytest.raises(InputError, match="block_size 48") as caught:
+        prefixes(512, [[1]]).in_blocks_of(48)
+    assert caught.value.hint == "set block_size to a divisor of 512, such as 16"
+
+
+def test_a_block_size_is_implied_by_whole_lists_cut_or_not() -> None:
+    tokens = np.array([100, 16, 33, 5])
+    assert block_tokens_of(tokens, -(-tokens // 16)) == 16
+    assert block_tokens_of(tokens, tokens // 16) == 16
+    assert block_tokens_of(tokens, np.array([2, 2, 2, 2])) is None
+    assert block_tokens_of(tokens, np.zeros(4, np.int64)) is None

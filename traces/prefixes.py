@@ -1,0 +1,99 @@
+"""Prefixes: which prompts begin alike, block by block, as extents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servecast.errors import InputError
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """For each request the ids of its first blocks, as extents of consecutive ids.
+
+    A block stands for `block_tokens` tokens, and an equal id for an equal chain of blocks up to and
+    with it: two requests share as many tokens as their lists agree from the start. Ids beyond the
+    prompt name blocks of the output, which a later turn's prompt may begin with; what no id names
+    is a request's own. A list's last block may be partial, and then nobody can share it whole.
+    """
+
+    block_tokens: int
+    starts: Ints
+    """Request r has the extents from `starts[r]` up to `starts[r + 1]`."""
+    first: Ints
+    """The first id of each extent."""
+    length: Ints
+    """How many consecutive ids each extent has, at least 1."""
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def extents(self, row: int) -> list[tuple[int, int]]:
+        """The extents of one request: (first id, how many)."""
+        part = slice(int(self.starts[row]), int(self.starts[row + 1]))
+        return list(zip(self.first[part].tolist(), self.length[part].tolist(), strict=True))
+
+    def blocks(self) -> Ints:
+        """How many blocks each request names."""
+        ends = np.concatenate(([0], np.cumsum(self.length)))[self.starts]
+        return np.diff(ends)
+
+    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> Prefixes:
+        """The prefixes of the requests `rows`, in that order."""
+        picked = np.asarray(rows, np.int64)
+        counts = np.diff(self.starts)[picked]
+        starts: Ints = np.concatenate(([0], np.cumsum(counts)))
+        shift: Ints = np.repeat(self.starts[:-1][picked] - starts[:-1], counts)
+        places: Ints = np.arange(len(shift)) + shift
+        return Prefixes(self.block_tokens, starts, self.first[places], self.length[places])
+
+    def in_blocks_of(self, block_size: int) -> Prefixes:
+        """The same prefixes in an engine's blocks, whose size must divide theirs.
+
+        Raises InputError for another one: which of its blocks are equal would not be known.
+        """
+        pieces, rest = divmod(self.block_tokens, block_size)
+        if rest:
+            raise InputError(
+                f"block_size {block_size} does not divide the workload's prefix blocks of "
+                f"{self.block_tokens} tokens",
+                hint=f"set block_size to a divisor of {self.block_tokens}, such as "
+                f"{np.gcd(self.block_tokens, block_size)}",
+            )
+        return Prefixes(block_size, self.starts, self.first * pieces, self.length * pieces)
+
+
+def prefixes(block_tokens: int, ids: Iterable[Sequence[int]]) -> Prefixes:
+    """Prefixes from each request's list of block ids."""
+    starts, first, length = [0], list[Ints](), list[Ints]()
+    for listed in ids:
+        chain = np.asarray(listed, np.int64)
+        heads = np.flatnonzero(np.diff(chain, prepend=chain[:1] - 2) != 1)
+        first.append(chain[heads])
+        length.append(np.diff(heads, append=len(chain)))
+        starts.append(starts[-1] + len(heads))
+    return Prefixes(block_tokens, np.array(starts), _joined(first), _joined(length))
+
+
+def _joined(parts: list[Ints]) -> Ints:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def block_tokens_of(prompt_tokens: Ints, blocks: Ints) -> int | None:
+    """The power of two of which every prompt has its listed blocks, the last one cut or left out.
+
+    None where no size fits, or more than one. Requests that list nothing say nothing.
+    """
+    tokens, listed = prompt_tokens[blocks > 0], blocks[blocks > 0]
+    fitting = [
+        size
+        for size in (1 << power for power in range(14))
+        if np.array_equal(-(-tokens // size), listed) or np.array_equal(tokens // size, listed)
+    ]
+    return fitting[0] if len(fitting) == 1 else None

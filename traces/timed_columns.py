@@ -1,0 +1,76 @@
+"""Timed columns: what a trace's rows say, gathered chunk by chunk."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+import numpy as np
+
+from servecast.traces.columns import check_limits, check_order, integers
+from servecast.traces.faults import Faults
+from servecast.traces.formats import Layout, TraceFormat
+from servecast.traces.quantities import TOKENS
+from servecast.traces.tables import Chunk
+from servecast.traces.workload import Ints
+
+_CHAIN_RULE = "a list of block ids, whole numbers of at least 0"
+
+
+class TimedColumns:
+    """Arrivals in nanoseconds, tokens, chains of block ids and the credit of one trace file."""
+
+    def __init__(self, known: TraceFormat, found: Layout, faults: Faults, *, sort: bool) -> None:
+        """Rows out of order are faults unless they are to be sorted."""
+        self.chains: list[list[int]] = []
+        self.credit = ""
+        self._found, self._faults, self._sort = found, faults, sort
+        self._names = found.used()
+        optional = [name for name in (found.max_tokens, found.prefix_block) if name]
+        self._kinds = [known.arrival[found.arrival], *[TOKENS] * (2 + len(optional))]
+        self._parts: list[list[Ints]] = []
+        self._last_ns = 0
+
+    def take(self, chunk: Chunk) -> None:
+        """Add a chunk's rows; what is wrong with them goes to the faults."""
+        found, faults = self._found, self._faults
+        part = [
+            integers(chunk, place, self._names, kind, faults)
+            for place, kind in enumerate(self._kinds)
+        ]
+        if not self._sort:
+            check_order(chunk, found.arrival, part[0], self._last_ns, faults)
+        if found.max_tokens:
+            check_limits(chunk, part[2], part[3], faults)
+        if found.prefix_ids:
+            self._take_chains(chunk, found.prefix_ids)
+        if found.attribution and not self.credit:
+            self.credit = next(filter(None, chunk.columns[-1]), "")
+        self._last_ns = int(part[0][-1]) if len(part[0]) else self._last_ns
+        self._parts.append(part)
+
+    def column(self, name: str) -> Ints:
+        """The whole of a column of numbers."""
+        place = self._names.index(name)
+        return np.concatenate([part[place] for part in self._parts] or [np.empty(0, np.int64)])
+
+    def _take_chains(self, chunk: Chunk, name: str) -> None:
+        cells = chunk.columns[self._names.index(name)]
+        for line, cell in zip(chunk.lines, cells, strict=True):
+            try:
+                self.chains.append(_chain(cell))
+            except ValueError:
+                self._faults.add_value(line, name, cell, _CHAIN_RULE)
+
+
+def _chain(cell: str) -> list[int]:
+    """The ids in the text of a JSON list, quoted or not, none in no text; else ValueError."""
+    if not cell:
+        return []
+    listed: object = json.loads(cell)
+    if not isinstance(listed, list):
+        raise ValueError(cell)
+    ids = [int(str(each)) for each in cast("list[object]", listed)]
+    if ids and min(ids) < 0:
+        raise ValueError(cell)
+    return ids
