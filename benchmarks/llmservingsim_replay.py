@@ -57,7 +57,7 @@ def main() -> None:
     if folder is None:
         raise SystemExit("set SERVECAST_DATA to the folder of published measurements")
     store = CostStore(import_llmservingsim(Path(folder) / "kernels"))
-    for server in measured_servers(Path(folder) / "groundtruth"):
+    for server in measured_servers(Path(folder) / "groundtruth", Path(folder) / "traces"):
         deployment, found = server.deployment, steps(server, store)
         known = "recorded" if server.states_blocks else "by the memory ledger"
         title = (

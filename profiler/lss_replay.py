@@ -18,10 +18,8 @@ from servecast.primitives.table_source import TableSource
 from servecast.profiler.launch_scripts import ASYNCHRONOUS
 from servecast.profiler.lss_requests import Floats, Latencies, MeasuredServer, usable_blocks
 from servecast.profiler.mixed_step_cost import MixedStepCost, mixed_ratio
-from servecast.simulator.recalling_scheduler import RecallingScheduler
 from servecast.simulator.scheduler import SchedulerLimits
 from servecast.simulator.simulate import replay
-from servecast.simulator.vllm_scheduler import VllmScheduler
 
 ENGINE, VERSION = "vllm", "0.19"
 
@@ -35,21 +33,21 @@ class Replay:
     """Norms, rotations and gates from tables too, instead of the roofline."""
     has_mixed: bool = False
     """Attention of prompts beside decodes as the one call it is."""
-    recalls: bool = False
-    """Preempted requests find what is left of their blocks, as with vLLM's prefix cache."""
+    has_prefix_cache: bool = False
+    """Prompts find what others, and they themselves before a preemption, have left in the cache."""
 
 
 REPLAYS: Sequence[Replay] = (
     Replay("products and attention from tables"),
     Replay("+ elementwise from tables", has_elementwise=True),
     Replay("+ mixed attention in one call", has_elementwise=True, has_mixed=True),
-    Replay("+ preempted find their blocks", has_elementwise=True, has_mixed=True, recalls=True),
+    Replay("+ prefix cache", has_elementwise=True, has_mixed=True, has_prefix_cache=True),
 )
 """Each has what those before it have; the last is the whole of what is known of the servers."""
 
 
 def replayed(server: MeasuredServer, store: CostStore, what: Replay) -> Latencies:
-    """The forecast for each request; prompts that requests share are computed by each of them.
+    """The forecast for each request.
 
     Host time is what asynchronous scheduling leaves exposed, as for every vLLM since 0.14: nothing
     here is fitted on the servers.
@@ -65,15 +63,16 @@ def replayed(server: MeasuredServer, store: CostStore, what: Replay) -> Latencie
         max_num_batched_tokens=deployment.max_num_batched_tokens,
         max_model_len=deployment.max_model_len,
         num_blocks=usable_blocks(server),
+        enable_prefix_caching=what.has_prefix_cache,
     )
-    policy = RecallingScheduler if what.recalls else VllmScheduler
-    result = replay(deployment, server.workload, limits, cost, policy=policy, schedules_ahead=True)
+    result = replay(deployment, server.workload, limits, cost, schedules_ahead=True)
     records = result.records
     return Latencies(records.ttft_ns / 1e6, records.tpot_ns / 1e6, records.e2e_ns / 1e6)
 
 
 def _source(store: CostStore, what: Replay) -> CostSource:
-    tables = TableSource(store, TablePreferences((ENGINE,), versions={ENGINE: VERSION}))
+    preferences = TablePreferences((ENGINE,), versions={ENGINE: VERSION})
+    tables = TableSource(store, preferences)
     between = [ElementwiseSource(store, ENGINE)] if what.has_elementwise else []
     return ChainedSource([tables, *between, RooflineSource()])
 

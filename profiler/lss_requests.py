@@ -15,6 +15,7 @@ from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.memory import ledger
 from servecast.profiler.lss_shapes import model_spec
+from servecast.traces.readers import read
 from servecast.traces.workload import Workload
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ class MeasuredServer:
     """Whether its KV blocks were recorded; otherwise they are the memory ledger's."""
 
 
-def measured_servers(folder: str | Path) -> list[MeasuredServer]:
+def measured_servers(folder: str | Path, traces: str | Path) -> list[MeasuredServer]:
     """The servers in `llmservingsim_vllm.csv` and `llmservingsim_requests.csv.gz` of a folder.
 
+    `traces` is the folder of the traces that they were sent, which say which prompts begin alike.
     InputError where a file is missing, lacks a column, or names a GPU or model that is not known.
     """
     path = Path(folder).expanduser()
@@ -61,7 +63,7 @@ def measured_servers(folder: str | Path) -> list[MeasuredServer]:
             gpu = str(told["gpu"]).split("-")[0]
             is_own = (requests["gpu"] == gpu) & (requests["model"] == str(told["model"]))
             own = requests[is_own].sort_values("arrival_s", kind="stable")
-            found.append(_server(told, own))
+            found.append(_server(told, own, _sent(Path(traces), str(told["model"]))))
     except KeyError as error:
         raise InputError(
             f"the servers of LLMServingSim in `{path}` lack the column {error}",
@@ -70,7 +72,12 @@ def measured_servers(folder: str | Path) -> list[MeasuredServer]:
     return found
 
 
-def _server(told: dict[str, object], requests: DataFrame) -> MeasuredServer:
+def _sent(traces: Path, model: str) -> Workload:
+    """The trace that a model's server was sent."""
+    return read(traces / f"lss_sharegpt-{model.split('/')[-1].lower()}-300-sps10.jsonl.gz")
+
+
+def _server(told: dict[str, object], requests: DataFrame, sent: Workload) -> MeasuredServer:
     blocks = float(str(told["kv_blocks"]))
     deployment = Deployment(
         model=model_spec(str(told["model"])),
@@ -86,7 +93,7 @@ def _server(told: dict[str, object], requests: DataFrame) -> MeasuredServer:
         num_gpu_blocks_override=None if np.isnan(blocks) else int(blocks),
     )
     latencies = Latencies(*(_floats(requests, f"{name}_ms") for name in ("ttft", "tpot", "e2e")))
-    workload = _workload(str(told["point_id"]), requests)
+    workload = _workload(str(told["point_id"]), requests, sent)
     return MeasuredServer(deployment, workload, latencies, not np.isnan(blocks))
 
 
@@ -98,11 +105,17 @@ def usable_blocks(server: MeasuredServer) -> int:
     return found.geometry.num_blocks(found.available_kv_bytes) - 1
 
 
-def _workload(name: str, requests: DataFrame) -> Workload:
+def _workload(name: str, requests: DataFrame, sent: Workload) -> Workload:
     """The requests when they arrived at the server, which is not quite when the trace says."""
+    inputs = requests["input_tokens"].to_numpy("int64")
+    if not np.array_equal(inputs, sent.prompt_tokens):
+        raise InputError(
+            f"the requests of `{name}` are not those of the trace `{sent.name}`",
+            hint="give the files of its benchmark as published",
+        )
     arrival_ns = np.rint(_floats(requests, "arrival_s") * 1e9).astype(np.int64)
     outputs = requests["output_tokens"].to_numpy("int64")
-    return Workload(name, arrival_ns, requests["input_tokens"].to_numpy("int64"), outputs, outputs)
+    return Workload(name, arrival_ns, inputs, outputs, outputs, prefixes=sent.prefixes)
 
 
 def _floats(frame: DataFrame, column: str) -> Floats:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from servecast.errors import InputError
 from servecast.simulator.request import Request
+from servecast.traces.prefixes import Prefixes, cut
 from servecast.traces.workload import Workload
 
 
@@ -19,7 +20,10 @@ class Admission:
     or at the model length, whichever comes first.
     """
 
-    def __init__(self, workload: Workload, max_model_len: int) -> None:
+    def __init__(
+        self, workload: Workload, max_model_len: int, prefixes: Prefixes | None = None
+    ) -> None:
+        """`prefixes` are in KV blocks of the engine; None where it has no prefix cache."""
         room = max_model_len - workload.prompt_tokens
         accepted = room >= 1
         if len(workload) and not accepted.any():
@@ -29,6 +33,7 @@ class Admission:
                 hint="raise deployment.max_model_len, or serve a model with a longer context",
             )
         self._workload = workload
+        self._prefixes = prefixes
         self._accepted = np.flatnonzero(accepted)
         self.rejected: NDArray[np.int64] = np.flatnonzero(~accepted)
         allowed = np.minimum(workload.max_tokens, room)
@@ -49,4 +54,14 @@ class Admission:
                 workload.max_tokens[part],
             )
             for row in zip(*(column.tolist() for column in columns), strict=True):
-                yield Request(*row)
+                index, _, prompt_tokens, *_ = row
+                yield Request(*row, known=self._known(index, prompt_tokens))
+
+    def _known(self, index: int, prompt_tokens: int) -> list[tuple[int, int]]:
+        """The extents of a request's chain: its prompt's whole blocks, or all that are named."""
+        if self._prefixes is None:
+            return []
+        extents = self._prefixes.extents(index)
+        if self._prefixes.names_outputs:
+            return extents
+        return cut(extents, prompt_tokens // self._prefixes.block_tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from servecast.errors import InputError
+from servecast.simulator.request import Request
 
 
 class KvBlocks:
@@ -14,10 +15,10 @@ class KvBlocks:
         """`total` blocks that requests can hold (the engine's null block not counted)."""
         if total < 1:
             raise InputError(f"a KV cache of {total} blocks holds nothing: at least 1 is needed")
-        self.total = total
-        self.block_size = block_size
-        self.free = total
-        self.peak_used = 0
+        self.total: int = total
+        self.block_size: int = block_size
+        self.free: int = total
+        self.peak_used: int = 0
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that hold `tokens` tokens."""
@@ -33,6 +34,14 @@ class KvBlocks:
     def release(self, blocks: int) -> None:
         """Give `blocks` back."""
         self.free += blocks
+
+    def cache(self, request: Request, blocks: int) -> None:
+        """Note that the request's first `blocks` blocks are full: of no use to a plain pool."""
+
+    def give_back(self, request: Request) -> None:
+        """Release all blocks of the request."""
+        self.release(request.num_blocks)
+        request.num_blocks = 0
 
     def check(self, held: int) -> None:
         """Raise if blocks were lost or doubled, `held` being what requests hold in all."""

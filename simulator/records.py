@@ -26,6 +26,8 @@ class Records:
     prompt_tokens: Ints
     output_tokens: Ints
     """Tokens that came out: the truth, cut by max_tokens and the model's length."""
+    cached_tokens: Ints
+    """Prompt tokens found in the prefix cache at first admission."""
     preemptions: Ints
     replica: Ints
     first_run: Ints
@@ -81,6 +83,7 @@ class Recorder:
             finish_ns,
             request.prompt_tokens,
             request.output_tokens,
+            request.cached_tokens,
             request.num_preemptions,
             self._replica,
             request.first_run,

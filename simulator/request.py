@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from servecast.simulator.segment import Segment
+
+_OWN_BLOCKS = 1 << 32
+"""Ids for each request's own blocks: negative, as those of a workload are not."""
+
 
 class Request:
     """One request from submission to finish; the engine drops it once it is recorded.
@@ -13,6 +20,8 @@ class Request:
     __slots__ = (
         "arrival_ns",
         "base",
+        "cached_tokens",
+        "chain",
         "decode_end",
         "emitted",
         "first_run",
@@ -21,17 +30,26 @@ class Request:
         "last_token_ns",
         "max_tokens",
         "num_blocks",
+        "num_cached_blocks",
         "num_computed_tokens",
         "num_preemptions",
         "num_tokens",
         "output_tokens",
         "prompt_tokens",
         "scheduled_ns",
+        "twins",
     )
 
     def __init__(
-        self, index: int, arrival_ns: int, prompt_tokens: int, output_tokens: int, max_tokens: int
+        self,
+        index: int,
+        arrival_ns: int,
+        prompt_tokens: int,
+        output_tokens: int,
+        max_tokens: int,
+        known: Sequence[tuple[int, int]] = (),
     ) -> None:
+        """`known` are the extents of KV block ids that the request may share with others."""
         self.index = index
         self.arrival_ns = arrival_ns
         self.prompt_tokens = prompt_tokens
@@ -41,6 +59,14 @@ class Request:
         """Prompt and emitted tokens; behind by the group's steps while the request decodes."""
         self.num_computed_tokens = 0
         self.num_blocks = 0
+        self.chain = [*known, (-(index + 1) * _OWN_BLOCKS, _OWN_BLOCKS)]
+        """The ids of all its KV blocks, in order: those known, then its own."""
+        self.num_cached_blocks = 0
+        """Of its blocks, from the first, those that a prefix cache could find."""
+        self.cached_tokens = 0
+        """Prompt tokens that were found in the prefix cache when it was first admitted."""
+        self.twins: dict[int, Segment] | None = None
+        """Its own copies of blocks that were cached already."""
         self.emitted = 0
         self.base = 0
         """Computed tokens less the decode group's step counter: constant while it decodes."""
@@ -52,3 +78,7 @@ class Request:
         self.first_token_ns: int | None = None
         self.last_token_ns = 0
         """When the last token before a preemption came out."""
+
+    def named_blocks(self) -> int:
+        """How many of its blocks have ids that others may know."""
+        return sum(length for _, length in self.chain[:-1])

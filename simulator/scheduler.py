@@ -23,6 +23,7 @@ class SchedulerLimits:
     num_blocks: int
     """Blocks that requests can hold: vLLM's `num_gpu_blocks` less its null block."""
     block_size: int = 16
+    enable_prefix_caching: bool = False
 
     def __post_init__(self) -> None:
         if self.max_num_batched_tokens < self.max_num_seqs:
@@ -66,6 +67,8 @@ class Scheduler(ABC):
         self.blocks = KvBlocks(limits.num_blocks, limits.block_size)
         self.partial: Request | None = None
         """The request whose prompt is computed in part: always the last one admitted."""
+        self._drawn = 0
+        """Blocks taken for the decode group's next step already."""
 
     @abstractmethod
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
@@ -81,14 +84,15 @@ class Scheduler(ABC):
 
     def horizon(self, at_most: int) -> int:
         """For how many decode steps, up to `at_most`, no block runs out."""
-        return self.group.steps_within(self.blocks.free, at_most)
+        return self.group.steps_within(self.blocks.free + self._drawn, at_most)
 
     def advance(self, steps: int) -> None:
         """Account `steps` steps of the decode group: its counter and its blocks."""
         group = self.group
-        blocks = group.blocks_needed(steps)
+        blocks = group.blocks_needed(steps) - self._drawn
         if blocks:
             self.blocks.allocate(blocks)
+        self._drawn = 0
         group.steps += steps
 
     def update(self, chunk: Chunk) -> bool:
@@ -109,7 +113,7 @@ class Scheduler(ABC):
         if decoding:
             self.group.leave(request)
         del self.running[request]
-        self.blocks.release(request.num_blocks)
+        self._give_back(request)
 
     def check(self) -> None:
         """Raise if an invariant of the scheduler or its pool is broken."""
@@ -122,7 +126,8 @@ class Scheduler(ABC):
         tokens = [request.base + self.group.steps for request in decoding]
         if self.partial is not None:
             tokens.append(self.partial.num_computed_tokens)
-        self.blocks.check(sum(self.blocks.blocks_for(each) for each in tokens))
+        held = sum(self.blocks.blocks_for(each) for each in tokens)
+        self.blocks.check(held - sum(request.num_cached_blocks for request in self.running))
 
     def _next_chunk(self, request: Request, token_budget: int, free: int) -> Chunk | None:
         past = request.num_computed_tokens
@@ -133,6 +138,7 @@ class Scheduler(ABC):
             return None
         self.blocks.allocate(blocks)
         request.num_blocks += blocks
+        self.blocks.cache(request, (past + new_tokens) // self.limits.block_size)
         return Chunk(request, new_tokens, past)
 
     def _preempt_last(self) -> Request:
@@ -141,9 +147,12 @@ class Scheduler(ABC):
             self.partial = None
         else:
             self.group.leave(request)
-        self.blocks.release(request.num_blocks)
-        request.num_blocks = 0
+        self._give_back(request)
         request.num_computed_tokens = 0
         request.num_preemptions += 1
         self.waiting.appendleft(request)
         return request
+
+    def _give_back(self, request: Request) -> None:
+        self.blocks.cache(request, request.num_computed_tokens // self.limits.block_size)
+        self.blocks.give_back(request)

@@ -8,10 +8,10 @@ import numpy as np
 import simpy
 
 from servecast.errors import UnsupportedError
+from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
-from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, HostTime, StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
@@ -22,6 +22,7 @@ from servecast.simulator.result import Result
 from servecast.simulator.router import ROUTERS
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.vllm_scheduler import VllmScheduler
+from servecast.traces.prefixes import Prefixes
 from servecast.traces.workload import Workload
 
 
@@ -67,7 +68,7 @@ def replay(
         Engine(limits, cost, replica, policy=policy, schedules_ahead=schedules_ahead)
         for replica in range(deployment.replicas)
     ]
-    admission = Admission(workload, deployment.max_model_len)
+    admission = Admission(workload, deployment.max_model_len, _engine_prefixes(workload, limits))
     _run(engines, deployment, workload, admission)
     return Result(
         deployment=deployment,
@@ -122,6 +123,12 @@ def scheduler_limits(deployment: Deployment, memory: Ledger, workload: Workload)
         num_blocks=max(memory.equivalent_blocks(short), whole),
         block_size=deployment.block_size,
     )
+
+
+def _engine_prefixes(workload: Workload, limits: SchedulerLimits) -> Prefixes | None:
+    if workload.prefixes is None or not limits.enable_prefix_caching:
+        return None
+    return workload.prefixes.in_blocks_of(limits.block_size)
 
 
 def _run(

@@ -5,17 +5,28 @@ of its prompt, in order of admission; a request that finds no block preempts the
 then, if nobody was preempted, waiting requests in order of arrival while the token budget, the
 number of sequences and the KV blocks allow (a prompt is admitted only if the whole of it fits).
 
-What is different is bookkeeping only: decoding requests are a group that advances in O(1).
+What is different is bookkeeping only: decoding requests are a group that advances in O(1), and what
+they fill is noted in the prefix cache when somebody may look for it.
 """
 
 from __future__ import annotations
 
+from servecast.simulator.fills import Fills
+from servecast.simulator.prefix_cache import PrefixCache
 from servecast.simulator.request import Request
-from servecast.simulator.scheduler import Chunk, Scheduler
+from servecast.simulator.scheduler import Chunk, Scheduler, SchedulerLimits
 
 
 class VllmScheduler(Scheduler):
     """vLLM V1: chunked prefill mixed with decodes, first come first served, recompute."""
+
+    def __init__(self, limits: SchedulerLimits) -> None:
+        super().__init__(limits)
+        self._cache: PrefixCache | None = None
+        self._fills: Fills | None = None
+        if limits.enable_prefix_caching:
+            self.blocks = self._cache = PrefixCache(limits.num_blocks, limits.block_size)
+            self._fills = Fills(self._cache)
 
     def admits_on_arrival(self) -> bool:
         """Whether the request just queued is first in line and a place is free.
@@ -27,29 +38,47 @@ class VllmScheduler(Scheduler):
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
         """One pass: the prompt chunks of the next step beside the decode group, the preempted."""
         group, blocks = self.group, self.blocks
-        reserved = group.blocks_needed(1)
-        if reserved > blocks.free:
+        needed = group.blocks_needed(1)
+        if needed > blocks.free:
             return [], self._preempt_for_decode()
+        if needed:
+            blocks.allocate(needed)
+            self._drawn = needed
+        if self._fills is not None and (self.waiting or self.partial is not None):
+            self._fills.note(group.steps + 1)
         chunks: list[Chunk] = []
         token_budget = self.limits.max_num_batched_tokens - group.size
         if self.partial is not None:
-            chunk = self._next_chunk(self.partial, token_budget, blocks.free - reserved)
+            chunk = self._next_chunk(self.partial, token_budget, blocks.free)
             if chunk is None:
                 return [], [self._preempt_last()]
             chunks.append(chunk)
             token_budget -= chunk.new_tokens
         if self.waiting:
-            self._admit(chunks, token_budget, reserved)
+            self._admit(chunks, token_budget)
         return chunks, []
 
-    def _admit(self, chunks: list[Chunk], token_budget: int, reserved: int) -> None:
+    def horizon(self, at_most: int) -> int:
+        """For how many decode steps nothing changes: no block runs out, nor is one filled by which
+        the request first in line might fit."""
+        fill = self._fills.next_step() if self._fills is not None and self.waiting else None
+        return super().horizon(at_most if fill is None else min(at_most, fill - self.group.steps))
+
+    def update(self, chunk: Chunk) -> bool:
+        """Account a computed chunk; True when the prompt is complete and a token came out."""
+        is_complete = super().update(chunk)
+        if is_complete and self._fills is not None:
+            self._fills.add(chunk.request, self.group.steps)
+        return is_complete
+
+    def _admit(self, chunks: list[Chunk], token_budget: int) -> None:
         waiting, running, blocks = self.waiting, self.running, self.blocks
         max_num_seqs = self.limits.max_num_seqs
         while waiting and token_budget > 0 and len(running) < max_num_seqs:
             request = waiting[0]
-            if blocks.blocks_for(request.num_tokens) > blocks.free - reserved:
+            if not self._take_cached(request):
                 break
-            chunk = self._next_chunk(request, token_budget, blocks.free - reserved)
+            chunk = self._next_chunk(request, token_budget, blocks.free)
             if chunk is None:
                 break
             waiting.popleft()
@@ -57,21 +86,43 @@ class VllmScheduler(Scheduler):
             chunks.append(chunk)
             token_budget -= chunk.new_tokens
 
+    def _take_cached(self, request: Request) -> bool:
+        """Whether the whole prompt fits; then the request holds what of it is cached."""
+        blocks, cache = self.blocks, self._cache
+        needed = blocks.blocks_for(request.num_tokens)
+        if cache is None:
+            return needed <= blocks.free
+        block_size = self.limits.block_size
+        hit = cache.find(request, (request.num_tokens - 1) // block_size)  # one token is computed
+        if needed - hit.blocks + hit.unheld > blocks.free:
+            return False
+        cache.hold(request, hit)
+        request.num_computed_tokens = hit.blocks * block_size
+        if not request.num_preemptions:
+            request.cached_tokens = request.num_computed_tokens
+        return True
+
     def _preempt_for_decode(self) -> list[Request]:
         preempted: list[Request] = []
         unserved = dict.fromkeys(self.running)
-        taken = 0
         while unserved:
             request = next(iter(unserved))
             del unserved[request]
             if request is self.partial or not self.group.needs_block(request):
                 continue
-            while taken + 1 > self.blocks.free:
+            while not self.blocks.free:
                 victim = self._preempt_last()
                 preempted.append(victim)
                 unserved.pop(victim, None)
                 if victim is request:
                     break
             else:
-                taken += 1
+                self.blocks.allocate(1)
+                self._drawn += 1
         return preempted
+
+    def _give_back(self, request: Request) -> None:
+        if self._fills is not None:
+            self._fills.note(self.group.steps)
+            self._fills.remove(request)
+        super()._give_back(request)

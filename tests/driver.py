@@ -19,10 +19,13 @@ class Arrival(NamedTuple):
     arrival_ns: int
     prompt_tokens: int
     output_tokens: int
+    known: tuple[tuple[int, int], ...] = ()
+    """Extents of KV block ids that others may share."""
 
     def request(self) -> Request:
         """A fresh request whose client declared what it will really emit."""
-        return Request(*self, max_tokens=self.output_tokens)
+        lengths = (self.prompt_tokens, self.output_tokens, self.output_tokens)
+        return Request(self.number, self.arrival_ns, *lengths, known=self.known)
 
 
 def run(

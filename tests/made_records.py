@@ -32,6 +32,7 @@ def made_records(
         finish_ns=nanoseconds(finish_s),
         prompt_tokens=zeros + 1,
         output_tokens=np.asarray(output_tokens, dtype=np.int64),
+        cached_tokens=zeros,
         preemptions=zeros,
         replica=zeros,
         first_run=zeros,

@@ -6,11 +6,12 @@ writes it, and is what the simulator must equal to the nanosecond.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from servecast.primitives.batch import Batch, Group
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.scheduler import SchedulerLimits
+from tests.reference_cache import Block, ReferenceCache
 
 
 @dataclass
@@ -19,17 +20,25 @@ class Seq:
     arrival_ns: int
     prompt: int
     output: int
+    known: tuple[tuple[int, int], ...] = ()
     computed: int = 0
     emitted: int = 0
-    blocks: int = 0
+    blocks: list[Block] = field(default_factory=list[Block])
     decoding: bool = False
     preemptions: int = 0
+    cached: int = 0
     first_ns: int = -1
     finish_ns: int = -1
 
     @property
     def tokens(self) -> int:
         return self.prompt + self.emitted
+
+    def names(self, blocks: int) -> list[int]:
+        """The ids of its first blocks: those known, then its own."""
+        ids = [each for first, length in self.known for each in range(first, first + length)]
+        own = range(-1 - self.index * 10_000, -1 - self.index * 10_000 - blocks, -1)
+        return [*ids, *own][:blocks]
 
 
 def blocks_for(tokens: int, limits: SchedulerLimits) -> int:
@@ -41,7 +50,7 @@ class ReferenceEngine:
 
     def __init__(self, limits: SchedulerLimits, cost: StepCost) -> None:
         self.limits, self.cost = limits, cost
-        self.free = limits.num_blocks
+        self.cache = ReferenceCache(limits.num_blocks)
         self.waiting: list[Seq] = []
         self.running: list[Seq] = []
         self.batches: list[list[tuple[int, int, int]]] = []
@@ -54,11 +63,11 @@ class ReferenceEngine:
         while i < len(self.running) and budget > 0:
             seq = self.running[i]
             new = min(seq.tokens - seq.computed, budget)
-            need = blocks_for(seq.computed + new, self.limits) - seq.blocks
-            while need > self.free:
+            need = blocks_for(seq.computed + new, self.limits) - len(seq.blocks)
+            while need > self.cache.free:
                 victim = self.running.pop()
-                self.free += victim.blocks
-                victim.blocks = victim.computed = 0
+                self.cache.give_back(victim.blocks)
+                victim.blocks, victim.computed = [], 0
                 victim.preemptions += 1
                 if victim.decoding:
                     self.spread = None
@@ -69,27 +78,42 @@ class ReferenceEngine:
                     break
             if seq not in self.running:
                 break
-            self.free -= need
-            seq.blocks += need
+            self.allocate(seq, new)
             scheduled.append((seq, new))
             budget -= new
             i += 1
-        while (
-            not preempted
-            and self.waiting
-            and budget > 0
-            and len(self.running) < self.limits.max_num_seqs
-        ):
+        if not preempted:
+            self.admit(scheduled, budget)
+        return scheduled
+
+    def admit(self, scheduled: list[tuple[Seq, int]], budget: int) -> None:
+        while self.waiting and budget > 0 and len(self.running) < self.limits.max_num_seqs:
             seq = self.waiting[0]
-            if blocks_for(seq.tokens, self.limits) > self.free:
+            found = self.find(seq)
+            unheld = sum(not block.holders for block in found)
+            if blocks_for(seq.tokens, self.limits) - len(found) + unheld > self.cache.free:
                 break
-            new = min(seq.tokens, budget)
-            seq.blocks = blocks_for(new, self.limits)
-            self.free -= seq.blocks
+            self.cache.hold(found)
+            seq.blocks, seq.computed = found, len(found) * self.limits.block_size
+            if not seq.preemptions:
+                seq.cached = seq.computed
+            new = min(seq.tokens - seq.computed, budget)
+            self.allocate(seq, new)
             self.running.append(self.waiting.pop(0))
             scheduled.append((seq, new))
             budget -= new
-        return scheduled
+
+    def find(self, seq: Seq) -> list[Block]:
+        if not self.limits.enable_prefix_caching:
+            return []
+        return self.cache.find(seq.names((seq.tokens - 1) // self.limits.block_size))
+
+    def allocate(self, seq: Seq, new: int) -> None:
+        need = blocks_for(seq.computed + new, self.limits) - len(seq.blocks)
+        seq.blocks += self.cache.allocate(need)
+        if self.limits.enable_prefix_caching:
+            full = (seq.computed + new) // self.limits.block_size
+            self.cache.cache(seq.blocks[:full], seq.names(full))
 
     def step_ns(self, scheduled: list[tuple[Seq, int]]) -> int:
         decodes = [seq for seq, _ in scheduled if seq.decoding]
@@ -127,6 +151,6 @@ class ReferenceEngine:
                 last[seq.index] = now
                 if seq.emitted == seq.output:
                     seq.finish_ns = now
-                    self.free += seq.blocks
+                    self.cache.give_back(seq.blocks)
                     self.running.remove(seq)
         return arrivals

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from servecast.simulator.scheduler import SchedulerLimits
+from servecast.traces.prefixes import cut
 from tests.driver import Arrival
 
 BLOCK_SIZE = 16
@@ -28,9 +29,22 @@ class Case:
     arrivals: tuple[Arrival, ...]
 
 
+CHAINS = (
+    ((0, 16),),
+    ((0, 3), (100, 13)),
+    ((0, 3), (100, 2), (200, 11)),
+    ((300, 16),),
+    (),
+)
+"""Chains of KV blocks that part at several places, one apart, and one that nobody knows."""
+
+
 @st.composite
-def cases(draw: st.DrawFn, max_requests: int = 32) -> Case:
-    """KV caches from the smallest that vLLM starts with, budgets down to a token a sequence."""
+def cases(draw: st.DrawFn, max_requests: int = 32, *, prefixes: bool = False) -> Case:
+    """KV caches from the smallest that vLLM starts with, budgets down to a token a sequence.
+
+    With `prefixes` there is a prefix cache, and prompts (outputs too) that begin alike.
+    """
     max_model_len = draw(st.sampled_from((64, 128, 256)))
     num_blocks = max_model_len // BLOCK_SIZE + draw(st.integers(0, 16))
     max_num_seqs = draw(st.integers(1, 12))
@@ -41,6 +55,12 @@ def cases(draw: st.DrawFn, max_requests: int = 32) -> Case:
         now_ns += draw(GAPS_NS)
         prompt_tokens = draw(st.integers(1, max_model_len - 1))
         output_tokens = draw(st.integers(1, max_model_len - prompt_tokens))
-        arrivals.append(Arrival(index, now_ns, prompt_tokens, output_tokens))
-    limits = SchedulerLimits(max_num_seqs, budget, max_model_len, num_blocks, BLOCK_SIZE)
+        known = tuple[tuple[int, int], ...]()
+        if prefixes:
+            named = prompt_tokens + draw(st.sampled_from((0, output_tokens)))
+            known = tuple(cut(list(draw(st.sampled_from(CHAINS))), named // BLOCK_SIZE))
+        arrivals.append(Arrival(index, now_ns, prompt_tokens, output_tokens, known))
+    limits = SchedulerLimits(
+        max_num_seqs, budget, max_model_len, num_blocks, BLOCK_SIZE, enable_prefix_caching=prefixes
+    )
     return Case(limits, tuple(arrivals))

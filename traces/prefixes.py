@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,8 @@ class Prefixes:
     """For each request the ids of its first blocks, as extents of consecutive ids.
 
     A block stands for `block_tokens` tokens, and an equal id for an equal chain of blocks up to and
-    with it: two requests share as many tokens as their lists agree from the start. Ids beyond the
-    prompt name blocks of the output, which a later turn's prompt may begin with; what no id names
-    is a request's own. A list's last block may be partial, and then nobody can share it whole.
+    with it: two requests share as many tokens as their lists agree from the start, and what no id
+    names is a request's own. The last block that a prompt lists may be cut by the prompt's end.
     """
 
     block_tokens: int
@@ -30,6 +29,8 @@ class Prefixes:
     """The first id of each extent."""
     length: Ints
     """How many consecutive ids each extent has, at least 1."""
+    names_outputs: bool = False
+    """Whether lists go on into the output, which a later turn's prompt begins with."""
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -51,7 +52,7 @@ class Prefixes:
         starts: Ints = np.concatenate(([0], np.cumsum(counts)))
         shift: Ints = np.repeat(self.starts[:-1][picked] - starts[:-1], counts)
         places: Ints = np.arange(len(shift)) + shift
-        return Prefixes(self.block_tokens, starts, self.first[places], self.length[places])
+        return replace(self, starts=starts, first=self.first[places], length=self.length[places])
 
     def in_blocks_of(self, block_size: int) -> Prefixes:
         """The same prefixes in an engine's blocks, whose size must divide theirs.
@@ -66,10 +67,17 @@ class Prefixes:
                 hint=f"set block_size to a divisor of {self.block_tokens}, such as "
                 f"{np.gcd(self.block_tokens, block_size)}",
             )
-        return Prefixes(block_size, self.starts, self.first * pieces, self.length * pieces)
+        return replace(
+            self,
+            block_tokens=block_size,
+            first=self.first * pieces,
+            length=self.length * pieces,
+        )
 
 
-def prefixes(block_tokens: int, ids: Iterable[Sequence[int]]) -> Prefixes:
+def prefixes(
+    block_tokens: int, ids: Iterable[Sequence[int]], *, names_outputs: bool = False
+) -> Prefixes:
     """Prefixes from each request's list of block ids."""
     starts, first, length = [0], list[Ints](), list[Ints]()
     for listed in ids:
@@ -78,7 +86,19 @@ def prefixes(block_tokens: int, ids: Iterable[Sequence[int]]) -> Prefixes:
         first.append(chain[heads])
         length.append(np.diff(heads, append=len(chain)))
         starts.append(starts[-1] + len(heads))
-    return Prefixes(block_tokens, np.array(starts), _joined(first), _joined(length))
+    columns = (np.array(starts), _joined(first), _joined(length))
+    return Prefixes(block_tokens, *columns, names_outputs)
+
+
+def cut(extents: list[tuple[int, int]], blocks: int) -> list[tuple[int, int]]:
+    """The extents' first `blocks` blocks."""
+    kept: list[tuple[int, int]] = []
+    for first, length in extents:
+        if blocks <= 0:
+            break
+        kept.append((first, min(length, blocks)))
+        blocks -= length
+    return kept
 
 
 def _joined(parts: list[Ints]) -> Ints:

@@ -109,6 +109,8 @@ def trace_name(path: Path) -> str:
 
 def _prefixes(file: Path, found: Layout, columns: TimedColumns) -> Prefixes:
     """The chains, in blocks of the size that the file states or their lengths imply."""
+    prompt_tokens = columns.column(found.input_tokens)
+    blocks = np.array([len(chain) for chain in columns.chains])
     if found.prefix_block:
         stated = np.unique(columns.column(found.prefix_block)).tolist()
         if len(stated) > 1:
@@ -116,9 +118,9 @@ def _prefixes(file: Path, found: Layout, columns: TimedColumns) -> Prefixes:
                 f"`{file}` states more than one `{found.prefix_block}`: {shown(str(stated))}",
                 hint="write the ids of all requests in blocks of one size",
             )
-        return prefixes(stated[0], columns.chains)
-    blocks = np.array([len(chain) for chain in columns.chains])
-    block_tokens = block_tokens_of(columns.column(found.input_tokens), blocks)
+        beyond = blocks * stated[0] >= prompt_tokens + stated[0]
+        return prefixes(stated[0], columns.chains, names_outputs=bool(beyond.any()))
+    block_tokens = block_tokens_of(prompt_tokens, blocks)
     if block_tokens is None:
         raise InputError(
             f"`{file}`: no one block size gives the lengths of all lists of `{found.prefix_ids}`",

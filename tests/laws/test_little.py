@@ -26,7 +26,7 @@ class BlockHolder(ReferenceEngine):
     def step_ns(self, scheduled: list[tuple[Seq, int]]) -> int:
         """The step's time, during which every running sequence holds its blocks."""
         step_ns = super().step_ns(scheduled)
-        self.held_block_ns += sum(seq.blocks * step_ns for seq in self.running)
+        self.held_block_ns += sum(len(seq.blocks) * step_ns for seq in self.running)
         return step_ns
 
 

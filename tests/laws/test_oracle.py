@@ -30,8 +30,15 @@ def requests_of(case: Case, outputs: dict[int, int]) -> list[Request]:
     """Requests whose clients all declare the same, whatever they will really emit."""
     length = case.limits.max_model_len
     return [
-        Request(index, arrival_ns, prompt_tokens, outputs[index], length - prompt_tokens)
-        for index, arrival_ns, prompt_tokens, _ in case.arrivals
+        Request(
+            each.number,
+            each.arrival_ns,
+            each.prompt_tokens,
+            outputs[each.number],
+            length - each.prompt_tokens,
+            known=each.known,
+        )
+        for each in case.arrivals
     ]
 
 
@@ -73,7 +80,7 @@ def seen_by(now_ns: int, records: Records) -> list[tuple[int, ...]]:
 
 
 @EXAMPLES
-@given(case=cases(), share=st.floats(0, 1), data=st.data())
+@given(case=st.one_of(cases(), cases(prefixes=True)), share=st.floats(0, 1), data=st.data())
 def test_other_futures_have_the_same_past(case: Case, share: float, data: st.DataObject) -> None:
     outputs = {arrival.number: arrival.output_tokens for arrival in case.arrivals}
     whole = serve(case, requests_of(case, outputs), None, stepping=False)
@@ -96,8 +103,8 @@ def test_other_futures_have_the_same_past(case: Case, share: float, data: st.Dat
 @given(case=cases(max_requests=10))
 def test_the_scheduler_serves_requests_that_do_not_know_their_length(case: Case) -> None:
     driver = SchedulerDriver(case.limits)
-    for _, _, prompt_tokens, output_tokens in case.arrivals:
-        driver.add(prompt_tokens, output_tokens)
+    for arrival in case.arrivals:
+        driver.add(arrival.prompt_tokens, arrival.output_tokens)
     while driver.running or driver.waiting:
         driver.step()
 

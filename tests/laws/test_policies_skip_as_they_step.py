@@ -7,6 +7,7 @@ scheduled ahead does not see; every gap between two tokens is accounted for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -17,7 +18,6 @@ from hypothesis import strategies as st
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, HostTime
 from servecast.simulator.engine import Engine
-from servecast.simulator.recalling_scheduler import RecallingScheduler
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.sglang_scheduler import SglangScheduler
 from servecast.simulator.trtllm_scheduler import BatchWait, TrtllmScheduler
@@ -33,7 +33,7 @@ COSTS = {
 }
 POLICIES: dict[str, Callable[[SchedulerLimits], Scheduler]] = {
     "vllm": VllmScheduler,
-    "vllm that recalls": RecallingScheduler,
+    "vllm with a prefix cache": VllmScheduler,
     "sglang": SglangScheduler,
     "trtllm": TrtllmScheduler,
     "trtllm that waits": partial(TrtllmScheduler, batch_wait=BatchWait(0.5, 7)),
@@ -86,6 +86,8 @@ def test_skipping_equals_stepping(policy: str, host: str, ahead: bool) -> None:
     @given(whole_prompt_cases())
     def both_agree(case: Case) -> None:
         nonlocal runs, steps
+        if policy == "vllm with a prefix cache":
+            case = replace(case, limits=replace(case.limits, enable_prefix_caching=True))
         skipping = served(case, cost, policy, ahead=ahead, step=False)
         stepping = served(case, cost, policy, ahead=ahead, step=True)
         fast, slow = records_of(skipping), records_of(stepping)

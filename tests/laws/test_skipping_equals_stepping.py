@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
@@ -29,7 +30,7 @@ COSTS = {
 
 EXAMPLES = settings(max_examples=200, derandomize=True, deadline=None, print_blob=True)
 
-Times = list[tuple[int, int, int]]
+Times = list[tuple[int, int, int, int]]
 
 
 class RecordingScheduler(VllmScheduler):
@@ -51,12 +52,13 @@ class RecordingScheduler(VllmScheduler):
 def run_reference(case: Case, cost: StepCost) -> tuple[ReferenceEngine, Times]:
     reference = ReferenceEngine(case.limits, cost)
     done = reference.run([Seq(*arrival) for arrival in case.arrivals])
-    return reference, [(seq.first_ns, seq.finish_ns, seq.preemptions) for seq in done]
+    return reference, [(s.first_ns, s.finish_ns, s.preemptions, s.cached) for s in done]
 
 
 def times(engine: Engine) -> Times:
     records = records_of(engine)
-    columns = (records.first_token_ns, records.finish_ns, records.preemptions)
+    counts = (records.preemptions, records.cached_tokens)
+    columns = (records.first_token_ns, records.finish_ns, *counts)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
@@ -68,14 +70,15 @@ def inter_token_ns(engine: Engine, cost: StepCost) -> Counter[int]:
     return +pool
 
 
+@pytest.mark.parametrize("prefixes", [False, True], ids=["no cache", "prefix cache"])
 @pytest.mark.parametrize("attention", COSTS)
-def test_skipping_equals_stepping_equals_the_reference(attention: str) -> None:
-    cost, preemptions, runs, steps = COSTS[attention], 0, 0, 0
+def test_skipping_equals_stepping_equals_the_reference(attention: str, prefixes: bool) -> None:
+    cost, cached, preemptions, runs, steps = COSTS[attention], 0, 0, 0, 0
 
     @EXAMPLES
-    @given(cases())
+    @given(cases(prefixes=prefixes))
     def all_three_agree(case: Case) -> None:
-        nonlocal preemptions, runs, steps
+        nonlocal cached, preemptions, runs, steps
         reference, expected = run_reference(case, cost)
         skipping = run(case.limits, cost, case.arrivals)
         stepping = run(case.limits, cost, case.arrivals, stepping=True)
@@ -83,18 +86,20 @@ def test_skipping_equals_stepping_equals_the_reference(attention: str) -> None:
         pooled = inter_token_ns(skipping, cost)
         assert pooled == inter_token_ns(stepping, cost) == Counter(reference.gaps)
         assert skipping.now_ns == stepping.now_ns
-        preemptions += sum(count for _, _, count in expected)
+        preemptions += sum(count for _, _, count, _ in expected)
+        cached += sum(tokens for _, _, _, tokens in expected)
         runs += len(skipping.log)
         steps += len(stepping.log)
 
     all_three_agree()
     assert preemptions > 100, "the drawn workloads hardly ever exhaust the KV cache"
     assert runs < steps / 2, "hardly any step was skipped"
+    assert (cached > 10_000) == prefixes
 
 
 @pytest.mark.parametrize("attention", COSTS)
 @EXAMPLES
-@given(case=cases())
+@given(case=st.one_of(cases(), cases(prefixes=True)))
 def test_every_step_computes_the_batch_that_the_reference_computes(
     attention: str, case: Case
 ) -> None:

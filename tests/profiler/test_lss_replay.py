@@ -24,7 +24,7 @@ TABLES_ALONE, ELEMENTWISE, MIXED, FULLEST = REPLAYS
 
 @pytest.fixture(scope="module")
 def servers(data_dir: Path) -> tuple[MeasuredServer, ...]:
-    return tuple(measured_servers(data_dir / "groundtruth"))
+    return tuple(measured_servers(data_dir / "groundtruth", data_dir / "traces"))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_statistics_compare_means_percentiles_and_requests() -> None:
 
 def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="llmservingsim_vllm"):
-        measured_servers(tmp_path)
+        measured_servers(tmp_path, tmp_path)
 
 
 def test_a_file_without_a_column_is_refused(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_file_without_a_column_is_refused(tmp_path: Path) -> None:
 
     pandas.DataFrame({"gpu": [], "model": []}).to_csv(tmp_path / "llmservingsim_requests.csv.gz")
     with pytest.raises(InputError, match="arrival_s"):
-        measured_servers(tmp_path)
+        measured_servers(tmp_path, tmp_path)
 
 
 @pytest.mark.slow
