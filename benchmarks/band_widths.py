@@ -1,150 +1,141 @@
-"""How wide bands around forecasts must be, and whether they hold for what took no part.
+"""How wide bands around forecasts must be, and whether they hold for what took no part in them.
 
-`python -m benchmarks.band_widths PRED MEASURED` compares a file of `servecast predict` with the
-measurements and prints, by family, the factors that `profiler/bands.py` ships, and the share of
-points that they cover: those of the fit, and those of each group of one model, GPU and engine
-with factors from all the other groups.
+A band's ends are quantiles of measurement over forecast. Where the bands of all other groups cover
+too few of the points of a group left out, the band is widened around its middle until they do.
 """
 
 from __future__ import annotations
 
-import sys
+import csv
+import io
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from benchmarks.table import Row, show
-from servecast.profiler.bands import TAIL, Band, Family, family_of, tpot_band, ttft_band
-from servecast.profiler.measured_points import Measured, read_measured
+from benchmarks.development_part import group_of
+from servecast.profiler.bands import Band, Circumstance, family_of
+from servecast.profiler.measured_points import Measured
 from servecast.profiler.predict import Prediction
-from servecast.profiler.prediction_file import read_predictions
 
-Key = tuple[bool, ...]
-Name = TypeVar("Name")
+TAIL = 0.03
+"""Share of the measurements left out on either side. Not 0.05: with that, architectures, GPUs and
+engines that took no part are covered too seldom."""
+LEAST_COVERED = 0.85
+"""Of points of groups left out; below it a band is widened."""
+WIDENINGS = [1 + 0.05 * step for step in range(41)]
+"""Tried one after the other, on the logarithm of the factors; the last one whatever it covers."""
+METRICS = ("tpot_ms", "ttft_ms")
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
     """Measurement over forecast of one point."""
 
-    family: Family
     group: str
-    """Model, GPU and engine: what is left out together."""
-    engine: str
     value: float
+    left_out: float
+    """With coefficients from the other groups alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """A latency with bands of its own: what tells its families apart, and the shipped band."""
+class Width:
+    """A band, how it was found, and the shares of points it covers."""
 
-    name: str
-    key: Callable[[Family], Key]
-    shipped: Callable[[Family], Band]
-
-
-METRICS = (
-    Metric("tpot_ms", lambda f: (f.has_tables, f.has_experts), tpot_band),
-    Metric("ttft_ms", lambda f: (f.has_tables, f.has_experts, f.is_own_sweep), ttft_band),
-)
+    metric: str
+    circumstance: Circumstance
+    band: Band
+    widened: float
+    points: int
+    groups: int
+    in_sample: float
+    left_out: float
 
 
 def ratios(
-    predictions: Sequence[Prediction], measured: Sequence[Measured], metric: str
-) -> list[Ratio]:
-    """Of every point that is forecast and measured."""
-    by_id = {each.point_id: each for each in predictions if each.status == "ok"}
-    found: list[Ratio] = []
-    for row in measured:
-        prediction, value = by_id.get(row.point.point_id), row.values[metric]
-        if prediction is not None and value is not None:
-            p = row.point
-            family = family_of(p, prediction.provenance)
-            group = f"{p.model} {p.gpu} {p.engine}"
-            ratio = value / getattr(prediction, metric)
-            found.append(Ratio(family, group, p.engine, ratio))
-    return found
+    measured: Sequence[Measured],
+    forecast: Sequence[Prediction],
+    left_out: Sequence[Prediction],
+    metric: str,
+) -> dict[Circumstance, list[Ratio]]:
+    """Of every point that is forecast and measured, by circumstance."""
+    found: dict[Circumstance, list[Ratio]] = defaultdict(list)
+    for row, one, other in zip(measured, forecast, left_out, strict=True):
+        value, a, b = row.values[metric], getattr(one, metric), getattr(other, metric)
+        if value is not None and a is not None and b is not None:
+            family = family_of(row.point, one.provenance)
+            ratio = Ratio(group_of(row.point), value / a, value / b)
+            found[family.circumstance(metric)].append(ratio)
+    return dict(sorted(found.items()))
 
 
-def fitted(found: Sequence[Ratio]) -> Band:
-    """Factors that leave TAIL of the points out on either side."""
-    logs = np.log([each.value for each in found])
-    low, high = np.exp(np.quantile(logs, [TAIL, 1 - TAIL]))
-    return Band(float(low), float(high))
+def fitted(found: Sequence[Ratio], widening: float = 1.0) -> Band:
+    """Factors that leave TAIL of the points out on either side, widened around their middle."""
+    low, high = np.quantile(np.log([each.value for each in found]), [TAIL, 1 - TAIL])
+    middle, half = (low + high) / 2, (high - low) / 2 * widening
+    return Band(float(np.exp(middle - half)), float(np.exp(middle + half)))
 
 
-def coverage(found: Sequence[Ratio], band: Band) -> float:
-    """Share of the points within the band."""
-    return float(np.mean([band.low <= each.value <= band.high for each in found]))
+def coverage(values: Sequence[float], band: Band) -> float:
+    """Share of the ratios within the band."""
+    return float(np.mean([band.low <= each <= band.high for each in values]))
 
 
-def left_out_coverage(found: Sequence[Ratio]) -> float:
+def left_out_coverage(found: Sequence[Ratio], widening: float = 1.0) -> float:
     """Share of points within the band of the other groups; NaN where there is one group alone."""
-    groups = _by(found, lambda each: each.group)
+    groups = _by_group(found)
     if len(groups) < 2:
         return float("nan")
     inside = 0.0
     for name, points in groups.items():
         others = [each for each in found if each.group != name]
-        inside += len(points) * coverage(points, fitted(others))
+        band = fitted(others, widening)
+        inside += len(points) * coverage([each.left_out for each in points], band)
     return inside / len(found)
 
 
-def widths(found: Sequence[Ratio], metric: Metric) -> Iterator[Row]:
-    """A row a family: its factors and how many points they cover."""
-    for key, points in sorted(_by(found, lambda each: metric.key(each.family)).items()):
-        band, shipped = fitted(points), metric.shipped(points[0].family)
-        yield {
-            "family": _words(key),
-            "points": len(points),
-            "groups": len({each.group for each in points}),
-            "low": f"{band.low:.2f}",
-            "high": f"{band.high:.2f}",
-            "in-sample": f"{coverage(points, band):.3f}",
-            "left out": f"{left_out_coverage(points):.3f}",
-            "shipped": f"{coverage(points, shipped):.3f}",
-        }
+def width(metric: str, circumstance: Circumstance, found: Sequence[Ratio]) -> Width:
+    """The narrowest widening that covers enough of what is left out."""
+    covered, widening = float("nan"), 1.0
+    for widening in WIDENINGS:
+        covered = left_out_coverage(found, widening)
+        if not covered < LEAST_COVERED:
+            break
+    band = fitted(found, widening)
+    inside = coverage([each.value for each in found], band)
+    groups = len(_by_group(found))
+    return Width(metric, circumstance, band, widening, len(found), groups, inside, covered)
 
 
-def shipped_by_circumstance(found: Sequence[Ratio], metric: Metric) -> Iterator[Row]:
-    """How many points the shipped bands cover, by circumstances finer than the families."""
-
-    def circumstance(each: Ratio) -> tuple[Key, str]:
-        f = each.family
-        return (f.has_tables, f.has_experts, f.is_own_sweep), each.engine
-
-    for (key, engine), points in sorted(_by(found, circumstance).items()):
-        band = metric.shipped(points[0].family)
-        share = f"{coverage(points, band):.3f}"
-        yield {"family": _words(key), "engine": engine, "points": len(points), "shipped": share}
-
-
-def _by(found: Sequence[Ratio], name: Callable[[Ratio], Name]) -> Mapping[Name, list[Ratio]]:
-    sorted_out: dict[Name, list[Ratio]] = defaultdict(list)
-    for each in found:
-        sorted_out[name(each)].append(each)
-    return sorted_out
-
-
-def _words(key: Key) -> str:
-    pairs = (("roofline", "tables"), ("dense", "experts"), ("flags known", "own sweep"))
-    return ", ".join(pair[is_second] for pair, is_second in zip(pairs, key, strict=False))
-
-
-def main() -> None:
-    """Print both tables of both latencies."""
-    if len(sys.argv) != 3:
-        raise SystemExit("usage: python -m benchmarks.band_widths PRED MEASURED")
-    predictions, measured = read_predictions(Path(sys.argv[1])), read_measured(Path(sys.argv[2]))
+def widths(
+    measured: Sequence[Measured], forecast: Sequence[Prediction], left_out: Sequence[Prediction]
+) -> Iterator[Width]:
+    """The bands of both latencies."""
     for metric in METRICS:
-        found = ratios(predictions, measured, metric.name)
-        show(f"{metric.name}: factors", list(widths(found, metric)))
-        show(f"{metric.name}: coverage", list(shipped_by_circumstance(found, metric)))
+        for circumstance, found in ratios(measured, forecast, left_out, metric).items():
+            yield width(metric, circumstance, found)
 
 
-if __name__ == "__main__":
-    main()
+def file_text(found: Sequence[Width]) -> str:
+    """The text of `profiler/data/bands.csv`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        (
+            *("metric", "costs", "model", "rows", "low", "high", "widened"),
+            *("points", "groups", "in_sample", "left_out"),
+        )
+    )
+    for each in sorted(found, key=lambda w: (w.metric, w.circumstance)):
+        ends = (f"{each.band.low:.2f}", f"{each.band.high:.2f}", f"{each.widened:.2f}")
+        shares = (f"{each.in_sample:.3f}", f"{each.left_out:.3f}")
+        writer.writerow([each.metric, *each.circumstance, *ends, each.points, each.groups, *shares])
+    return text.getvalue()
+
+
+def _by_group(found: Sequence[Ratio]) -> Mapping[str, list[Ratio]]:
+    groups: dict[str, list[Ratio]] = defaultdict(list)
+    for each in found:
+        groups[each.group].append(each)
+    return groups

@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks.table import Row, show
 from servecast.primitives.catalogue import accelerator, model
+from servecast.primitives.corrected_source import default_source
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
-from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 from servecast.profiler.engine_memory import kv_blocks
 from servecast.profiler.launch_facts import DEFAULTS
@@ -58,7 +58,7 @@ def forecast(row: dict[str, str]) -> float:
         SchedulerLimits(
             MAX_NUM_SEQS, deployment.max_num_batched_tokens, deployment.max_model_len, blocks
         ),
-        CompiledStepCost(deployment, RooflineSource(), launch.host),
+        CompiledStepCost(deployment, default_source(), launch.host),
         policy=TrtllmScheduler,
         schedules_ahead=launch.schedules_ahead,
     )

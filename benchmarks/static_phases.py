@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from benchmarks.table import Row, show
 from servecast.primitives.batch import Batch, Group
 from servecast.primitives.catalogue import accelerator, model
+from servecast.primitives.corrected_source import default_source
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
-from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 
 GPUS = {"A100-SXM-80GB": "a100_sxm_80gb", "H100-SXM-80GB": "h100_sxm"}
@@ -57,7 +57,7 @@ def static_batches(folder: Path) -> Iterator[Static]:
         rows = [r for r in csv.DictReader(file) if r["model"] == MODEL and r["gpu"] in GPUS]
     rows.sort(key=_server)
     for (gpu, ranks), own in groupby(rows, key=_server):
-        cost = CompiledStepCost(_deployment(GPUS[gpu], ranks), RooflineSource())
+        cost = CompiledStepCost(_deployment(GPUS[gpu], ranks), default_source())
         for row in own:
             yield _static(row, ranks, cost)
 

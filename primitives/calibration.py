@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.coefficients import shipped
 from servecast.primitives.cost import Cost, CostSource
 from servecast.primitives.dtype import Dtype
-from servecast.primitives.operations import AllReduce, Elementwise, Gemm, MoeExperts, Operation
+from servecast.primitives.operations import (
+    AllReduce,
+    Elementwise,
+    Gemm,
+    MoeExperts,
+    Operation,
+    Quantity,
+)
 from servecast.primitives.step_cost import HostTime
-
-_DEFAULT = HostTime()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +29,9 @@ class Calibration:
     """On the time of work bound by bandwidth: most of a decode step, and all-reduces."""
     compute_factor: float = 1.0
     """On the time of work bound by FLOPs: most of a long prompt."""
-    host_step_s: float = _DEFAULT.step_s
+    host_step_s: float = field(default_factory=lambda: shipped("roofline").vllm_step_s)
     """The engine's own loop, per step."""
-    host_sequence_s: float = _DEFAULT.sequence_s
+    host_sequence_s: float = field(default_factory=lambda: shipped("roofline").sequence_s)
     """The engine's own loop, per sequence of a step."""
 
     @property
@@ -48,11 +54,16 @@ class CalibratedSource:
     def cost(self, operation: Operation, device: Accelerator) -> Cost:
         """The other source's cost times the operation's factor."""
         c, cost = self._calibration, self._source.cost(operation, device)
-        if isinstance(operation, AllReduce | Elementwise):
-            return replace(cost, seconds=cost.seconds * c.bandwidth_factor)
-        dtype = operation.dtype if isinstance(operation, Gemm | MoeExperts) else Dtype.BF16
-        compute = operation.flops / device.peak_flops(dtype)
-        memory = operation.bytes / device.bw_bytes_per_s
-        share = compute / np.maximum(compute + memory, 1e-30)
+        share = compute_share(operation, device)
         factor = c.bandwidth_factor + (c.compute_factor - c.bandwidth_factor) * share
         return replace(cost, seconds=cost.seconds * factor)
+
+
+def compute_share(operation: Operation, device: Accelerator) -> Quantity:
+    """How far FLOPs and not bytes bound an operation at the device's peaks: 0 to 1."""
+    if isinstance(operation, AllReduce | Elementwise):
+        return 0.0
+    dtype = operation.dtype if isinstance(operation, Gemm | MoeExperts) else Dtype.BF16
+    compute = operation.flops / device.peak_flops(dtype)
+    memory = operation.bytes / device.bw_bytes_per_s
+    return compute / np.maximum(compute + memory, 1e-30)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from servecast.errors import UnsupportedError
 from servecast.primitives.accelerator import Accelerator
-from servecast.primitives.cost import Cost, CostSource
-from servecast.primitives.operations import Operation
+from servecast.primitives.cost import Cost, CostSource, Provenance
+from servecast.primitives.operations import Operation, Quantity, SparseAttention
 
 
 class ChainedSource:
     """The first of several sources that has an answer; the last one should have all of them.
 
     A source that has none says so with UnsupportedError, which the chain passes on only where it is
-    the last one's.
+    the last one's. What consists of parts and has no answer as a whole is priced by its parts.
     """
 
     def __init__(self, sources: Sequence[CostSource]) -> None:
@@ -28,4 +28,13 @@ class ChainedSource:
                 return source.cost(operation, device)
             except UnsupportedError:
                 continue
+        if isinstance(operation, SparseAttention) and self._first:
+            return _together([self.cost(part, device) for part in operation.parts])
         return self._last.cost(operation, device)
+
+
+def _together(costs: Sequence[Cost]) -> Cost:
+    """The cost of operations one after the other: known as the least known of them is."""
+    least = max(costs, key=lambda cost: list(Provenance).index(cost.provenance))
+    seconds: Quantity = sum((cost.seconds for cost in costs), 0.0)
+    return Cost(seconds, least.provenance, max(cost.relative_error for cost in costs))

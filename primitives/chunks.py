@@ -32,14 +32,13 @@ class Chunks:
     def seconds(self, *at: Floats) -> Floats:
         """Seconds of chunks after these past tokens, of these new tokens."""
         past, new = (np.asarray(size, np.float64) for size in at)
-        alone = self._curve.seconds(new)
         if not past.any():
-            return alone + 0.0 * past
+            return self._curve.seconds(new) + 0.0 * past
         padded = np.maximum(new, QUERY_TOKENS)
-        whole = padded + past
-        share = self._ideal(past, padded) / self._ideal_alone(whole)
-        chunk = np.clip(self._curve.seconds(whole) * share, alone, self._curve.seconds(new + past))
-        return np.where(past > 0, chunk, alone)
+        sizes = np.stack((new + 0.0 * past, padded + past, new + past))
+        alone, whole, most = (np.asarray(each, np.float64) for each in self._curve.seconds(sizes))
+        share = self._ideal(past, padded) / self._ideal_alone(padded + past)
+        return np.where(past > 0, np.clip(whole * share, alone, most), alone)
 
     def provenance(self, *at: Floats) -> Provenance:
         """As of the whole prefill, but derived where there is a past."""

@@ -48,10 +48,19 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
         "batch", "new_tokens", "past_tokens", "heads", "kv_heads", "head_dim", "window",
     ),
     "decode_attention": ("batch", "context_tokens", "heads", "kv_heads", "head_dim", "window"),
+    "verify_attention": (
+        "batch", "queries", "context_tokens", "heads", "kv_heads", "head_dim", "window",
+    ),
+    "block_sparse_attention": (
+        "tokens", "density_percent", "heads", "kv_heads", "head_dim", "block",
+    ),
     "mla_prefill": ("batch", "new_tokens", "past_tokens", "heads"),
     "mla_decode": ("batch", "context_tokens", "heads"),
     "mla_prefill_module": ("batch", "new_tokens", "past_tokens", "heads"),
     "mla_decode_module": ("batch", "context_tokens", "heads"),
+    "dsa_prefill_module": ("batch", "new_tokens", "past_tokens", "heads", "hidden"),
+    "dsa_decode_module": ("batch", "context_tokens", "heads", "hidden"),
+    "delta_rule": ("batch", "new_tokens", "key_heads", "value_heads", "key_dim", "value_dim"),
     "mixed_attention": (
         "new_tokens", "past_tokens", "sequences", "context_tokens", "heads", "kv_heads", "head_dim",
     ),
@@ -68,8 +77,16 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "moe_combine": ("tokens", "hidden", "experts_per_token", "experts", "ranks", "nodes"),
     "elementwise": ("tokens", "width"),
     "sampling": ("sequences", "vocab"),
+    "host_copy": ("bytes", "pieces"),
+    "model_step": (
+        "sequences", "queries", "context_tokens", "layers", "hidden", "heads", "kv_heads",
+        "head_dim", "width", "vocab",
+    ),
 }  # fmt: skip
-"""The integer dimensions of each operation's rows. A window of 0 means none."""
+"""The integer dimensions of each operation's rows. A window of 0 means none.
+
+The context of a verification or a model's step counts the step's own queries too.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class DecodeRun:
         known = len(self.attention_ns)
         if context <= known:
             return
-        upto = max(1024, 2 * known, context)
+        upto = max(2 * known, context) + 1024
         attention = self._attention(np.arange(known, upto, dtype=np.float64))
         self.attention_ns.frombytes(attention.tobytes())
         device = np.maximum(attention + self._fixed_ns, self._hidden_ns)

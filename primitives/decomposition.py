@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.latent_operations import latent_decode, latent_prefill
 from servecast.primitives.model import (
     Attention,
     DenseFfn,
@@ -26,6 +25,7 @@ from servecast.primitives.operations import (
     ACTIVATION_BYTES,
     AllReduce,
     DecodeAttention,
+    DeltaRule,
     Elementwise,
     Gemm,
     MoeExperts,
@@ -95,6 +95,14 @@ def _mixer_operations(
     yield Elementwise(tokens * 2 * rotated * ACTIVATION_BYTES)  # rotary embedding, cache write
 
 
+def _own_products(
+    deployment: Deployment, group: LayerGroup, local: LatentAttention, tokens: Quantity
+) -> tuple[Gemm, ...]:
+    """The projections of a layer, as the step prices them for all its tokens."""
+    operations = _mixer_operations(deployment, group, local, tokens)
+    return tuple(operation for operation in operations if isinstance(operation, Gemm))
+
+
 _ROTATED = frozenset({"q", "k", "q_up", "kv_down"})
 
 
@@ -104,13 +112,13 @@ def _ffn_operations(
     ffn, hidden, narrow = group.ffn, deployment.model.hidden, deployment.weights_dtype
     if ffn is None:
         return
-    local = sharding.local_ffn(ffn)
+    local, data = sharding.local_ffn(ffn), sharding.data_parallel_size
     plain = [m for m in ffn_matrices(local, hidden) if not m.name.startswith("expert_")]
     if isinstance(ffn, MoeFfn) and isinstance(local, MoeFfn):
         router = next(m for m in ffn_matrices(ffn, hidden) if m.name == "router")
         plain = [router, *(m for m in plain if m.name != "router")]  # copied to every rank
         yield MoeExperts(
-            tokens=tokens,
+            tokens=tokens * data,
             experts=ffn.experts,
             local_experts=local.experts,
             experts_per_token=ffn.experts_per_token,
@@ -118,7 +126,10 @@ def _ffn_operations(
             width=local.width,
             matrices=3 if ffn.gated else 2,
             dtype=narrow,
+            multiplied_in=Dtype.FP8 if deployment.experts_kernel == "mxfp8" else None,
         )
+        if data > 1:  # each data rank's tokens to all of them, and their sums back
+            yield AllReduce(tokens * data * hidden * ACTIVATION_BYTES, data)
         width = local.shared_width
     else:
         width = local.width if isinstance(local, DenseFfn) else 0
@@ -130,10 +141,21 @@ def _ffn_operations(
 def head_operations(deployment: Deployment, sequences: Quantity) -> Counted:
     """The language-model head and the sampler, for every sequence that samples a token."""
     model, tp = deployment.model, deployment.tensor_parallel_size
-    yield 1, Gemm(sequences, cdiv(model.vocab, tp), model.hidden, Dtype.BF16)
+    head_dtype = wide_dtype(deployment.weights_dtype)
+    yield 1, Gemm(sequences, cdiv(model.vocab, tp), model.hidden, head_dtype)
     if tp > 1:
         yield 1, AllReduce(sequences * model.vocab * ACTIVATION_BYTES / 2, tp)  # gather of logits
     yield 1, Elementwise(sequences * model.vocab * 3 * 4)  # fp32 logits: cast, penalties, sample
+
+
+def handover_operations(deployment: Deployment, tokens: Quantity) -> Counted:
+    """What a pipeline stage sends to the next one for `tokens` tokens: hidden state and residual.
+
+    Each tensor-parallel rank sends its part. An all-reduce of two sends as many bytes over the link
+    and waits as long for the other side, so that is the operation it is priced as.
+    """
+    row = tokens * deployment.model.hidden * ACTIVATION_BYTES
+    yield 1, AllReduce(2 * row / deployment.tensor_parallel_size, 2)
 
 
 def decode_operations(
@@ -141,8 +163,7 @@ def decode_operations(
 ) -> Counted:
     """Attention of a decode group of `sequences` with mean context `context_tokens`.
 
-    `fill` is the share of a sliding window's clipped mean that is really cached, below one where
-    some contexts of the group are shorter than the window and others longer (Jensen's gap).
+    `fill` is the share of a sliding window's clipped mean that is really cached.
     """
     sharding, kv_dtype = Sharding.of(deployment), deployment.kv_cache_dtype
     for group in deployment.model.layers:
@@ -150,36 +171,17 @@ def decode_operations(
             continue
         match sharding.local_mixer(group.mixer):
             case Attention() as a:
-                context = context_tokens + 1.0
-                if a.window is not None:
-                    context = np.minimum(context, float(a.window)) * fill
-                yield (
-                    group.count,
-                    DecodeAttention(
-                        sequences, context, a.heads, a.kv_heads, a.head_dim, a.value_dim, kv_dtype
-                    ),
-                )
+                yield group.count, DecodeAttention(
+                    sequences, context_tokens + 1.0, a.heads, a.kv_heads, a.head_dim, a.value_dim,
+                    kv_dtype, window=a.window, fill=fill,
+                )  # fmt: skip
             case LatentAttention() as a:
-                for operation in _latent_decode(a, sequences, context_tokens + 1.0, kv_dtype):
-                    yield group.count, operation
+                products = _own_products(deployment, group, a, float(sequences))
+                context = context_tokens + 1.0
+                yield group.count, latent_decode(a, sequences, context, kv_dtype, products)
             case LinearAttention() as a:
                 moved = 2 * sequences * a.state_elements * STATE_BYTES
                 yield group.count, Elementwise(moved + 0.0 * context_tokens)
-
-
-def _latent_decode(
-    mixer: LatentAttention, sequences: int, context: Quantity, kv_dtype: Dtype
-) -> Iterator[Operation]:
-    attended = context
-    if mixer.index_topk is not None:
-        attended = np.minimum(context, float(mixer.index_topk))
-    if mixer.index_heads:
-        yield DecodeAttention(
-            sequences, context, mixer.index_heads, 1, mixer.index_head_dim, 0, Dtype.FP8, True
-        )
-    yield DecodeAttention(
-        sequences, attended, mixer.heads, 1, mixer.latent_dim, mixer.kv_lora_rank, kv_dtype, True
-    )
 
 
 def prefill_operations(
@@ -197,29 +199,16 @@ def prefill_operations(
                     kv_dtype, a.window,
                 )  # fmt: skip
             case LatentAttention() as a:
-                for operation in _latent_prefill(a, new_tokens, past_tokens):
+                products = _own_products(deployment, group, a, new_tokens)
+                for operation in latent_prefill(a, new_tokens, past_tokens, kv_dtype, products):
                     yield group.count, operation
             case LinearAttention() as a:
-                moved = 2 * a.state_elements * STATE_BYTES
-                yield group.count, Elementwise(moved + 0.0 * new_tokens)
+                yield group.count, _linear_prefill(a, new_tokens)
 
 
-def _latent_prefill(
-    mixer: LatentAttention, new_tokens: Quantity, past_tokens: Quantity
-) -> Iterator[Operation]:
-    """Earlier latents are expanded to keys and values again, then attended as plain heads.
-
-    Where attention is sparse its indexer has scored every pair before.
-    """
-    if np.any(past_tokens):
-        expanded = mixer.heads * (mixer.qk_nope_head_dim + mixer.v_head_dim)
-        yield Gemm(past_tokens, expanded, mixer.kv_lora_rank, Dtype.BF16)
-    if mixer.index_heads:
-        yield PrefillAttention(
-            new_tokens, past_tokens, mixer.index_heads, 1, mixer.index_head_dim, 0, Dtype.FP8
-        )
-    query = mixer.qk_nope_head_dim + mixer.qk_rope_head_dim
-    yield PrefillAttention(
-        new_tokens, past_tokens, mixer.heads, mixer.heads, query, mixer.v_head_dim, Dtype.BF16,
-        mixer.index_topk,
-    )  # fmt: skip
+def _linear_prefill(mixer: LinearAttention, new_tokens: Quantity) -> Operation:
+    """The rule of a gated delta net; of another mixer the state that is read and written."""
+    if mixer.delta is None:
+        return Elementwise(2 * mixer.state_elements * STATE_BYTES + 0.0 * new_tokens)
+    heads = mixer.delta
+    return DeltaRule(new_tokens, heads.key_heads, heads.value_heads, heads.key_dim, heads.value_dim)

@@ -11,6 +11,9 @@ from servecast.primitives.model import ModelSpec
 
 EngineName = Literal["vllm", "sglang", "trtllm", "transformers"]
 Routing = Literal["round_robin", "central_queue"]
+ExpertsKernel = Literal["", "marlin", "mxfp8"]
+"""What computes experts with 4-bit weights: Marlin expands them to bf16, others multiply them by
+activations of 8 bits. Empty is the engine's own choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,9 @@ class Deployment:
     data_parallel_size: int = 1
     enable_expert_parallel: bool = False
     block_size: int = 16
+    enable_prefix_caching: bool = False
     gpu_memory_utilization: float = 0.92
+    experts_kernel: ExpertsKernel = ""
     num_gpu_blocks_override: int | None = None
     """KV blocks as known from a start-up log; None lets the memory ledger compute them."""
     routing: Routing = "round_robin"

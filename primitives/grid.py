@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from servecast.primitives.cost import Provenance
-from servecast.primitives.utilisation import Curve, Floats, Ideal, beyond, is_within
+from servecast.primitives.utilisation import Curve, Floats, Ideal, are_known, beyond, is_within
 
 
 class Grid:
@@ -52,13 +52,13 @@ class Grid:
         row, column = (np.asarray(size, np.float64) for size in at)
         if not is_within(row, self.rows):
             return Provenance.EXTRAPOLATED
-        lower = int(np.min(self._band(row)))
+        lower = int(self._band(row).min())
         upper = int(np.searchsorted(self.rows, np.max(row)))
         around = self._curves[max(lower, 0) : upper + 1]
         found = {curve.provenance(column) for curve in around}
         if Provenance.EXTRAPOLATED in found:
             return Provenance.EXTRAPOLATED
-        is_known = found == {Provenance.MEASURED} and bool(np.isin(row, self.rows).all())
+        is_known = found == {Provenance.MEASURED} and are_known(row, self.rows)
         return Provenance.MEASURED if is_known else Provenance.INTERPOLATED
 
     def left_out(self) -> Floats:
@@ -76,12 +76,12 @@ class Grid:
 
     def _band(self, row: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
         """The last known row that is not above; −1 below the first."""
-        return np.searchsorted(self.rows, row, side="right") - 1
+        return np.asarray(self.rows.searchsorted(row, side="right") - 1)
 
     def _in_band(self, lower: int, row: Floats, column: Floats) -> Floats:
         if lower < 0:
             return self._curves[0].seconds(column)
-        if self.rows[lower] == np.max(row, initial=0.0):
+        if self.rows[lower] == row.max(initial=0.0):
             return self._curves[lower].seconds(column)
         if lower + 1 < len(self.rows):
             return self._between(lower, lower + 1, row, column)
@@ -95,4 +95,5 @@ class Grid:
         return from_s + share * (to_s - from_s)
 
     def _point(self, place: int, column: Floats) -> tuple[Floats, Floats]:
-        return self._ideal(self.rows[place], column), self._curves[place].seconds(column)
+        ideal = self._ideal(self.rows[place], column)
+        return ideal, self._curves[place].at_ideal(ideal)

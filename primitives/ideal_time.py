@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 from numpy.typing import NDArray
 
 from servecast.primitives.accelerator import Accelerator
-from servecast.primitives.operations import Operation
-from servecast.primitives.roofline import RooflineCoefficients, RooflineSource
-
-_PEAKS = RooflineSource(
-    RooflineCoefficients(
-        **{each.name: float(not each.name.endswith("_s")) for each in fields(RooflineCoefficients)}
-    )
+from servecast.primitives.dtype import Dtype
+from servecast.primitives.operations import (
+    AllReduce,
+    DecodeAttention,
+    Elementwise,
+    Gemm,
+    MoeExperts,
+    Operation,
+    SparseAttention,
 )
-"""Every share of a peak 1, every overhead 0."""
+
+EXPANDED = frozenset({Dtype.INT4, Dtype.MXFP4})
+"""Formats whose weights are expanded to bf16 before the product."""
 
 
 def ideal_s(operation: Operation, device: Accelerator) -> NDArray[np.float64]:
     """Seconds at the device's peaks: max(FLOPs / peak, bytes / bandwidth)."""
-    return np.asarray(_PEAKS.cost(operation, device).seconds, dtype=np.float64)
+    peak, rate = device.peak_flops(arithmetic(operation)), device.bw_bytes_per_s
+    match operation:
+        case Elementwise():
+            return np.asarray(operation.bytes / rate)
+        case AllReduce():
+            return np.asarray(operation.bytes / device.link.bw_bytes_per_s)
+        case DecodeAttention():
+            per_token_s = max(operation.token_flops / peak, operation.token_bytes / rate)
+            return np.asarray(operation.tokens_read * per_token_s)
+        case SparseAttention():
+            return sum((ideal_s(part, device) for part in operation.parts), np.zeros(()))
+        case _:
+            return np.maximum(operation.flops / peak, operation.bytes / rate)
+
+
+def arithmetic(operation: Operation) -> Dtype:
+    """The format that the operation's multiplications are done in."""
+    if isinstance(operation, MoeExperts) and operation.multiplied_in is not None:
+        return operation.multiplied_in
+    if isinstance(operation, Gemm | MoeExperts) and operation.dtype not in EXPANDED:
+        return operation.dtype
+    return Dtype.BF16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from servecast.primitives.model import LinearAttention
+from servecast.primitives.model import DeltaHeads, LinearAttention
 
 
 def gated_delta_net(
@@ -20,6 +20,7 @@ def gated_delta_net(
         + mixed * kernel
         + values * hidden,
         state_elements=value_heads * key_dim * value_dim + mixed * (kernel - 1),
+        delta=DeltaHeads(key_heads, value_heads, key_dim, value_dim),
     )
 
 

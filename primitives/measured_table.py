@@ -1,4 +1,4 @@
-"""One table as a table source reads it, and its answers for sites."""
+"""Tables as table sources read them, and their answers for sites."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, Provenance
-from servecast.primitives.cost_table import CostTable
+from servecast.primitives.cost_store import CostStore
+from servecast.primitives.cost_table import CostTable, TableKey
 from servecast.primitives.ideal_time import ideal_s
-from servecast.primitives.operations import Operation
+from servecast.primitives.operations import DecodeAttention, Operation
 from servecast.primitives.sites import Site, Sites, ninetieth
+from servecast.primitives.table_checks import launch_bound
 from servecast.primitives.table_kinds import KINDS, resized, rows
 from servecast.primitives.utilisation import Floats, Surface
 
@@ -32,12 +34,11 @@ BEST_FIRST = list(Provenance)
 class MeasuredTable:
     """A table, read for operations that differ in site and sizes only; sorted out when asked."""
 
-    def __init__(
-        self, table: CostTable, alike: Operation, device: Accelerator, *, is_own: bool
-    ) -> None:
-        """`alike` is one of the operations; `is_own`: the deployment runs kernels of its source."""
-        self.table, self.is_own = table, is_own
+    def __init__(self, table: CostTable, alike: Operation, device: Accelerator) -> None:
+        """`alike` is one of the operations."""
+        self.table = table
         self._alike, self._device = alike, device
+        self._token_s: dict[Site, float] = {}
 
     @cached_property
     def sites(self) -> Sites:
@@ -66,7 +67,13 @@ class MeasuredTable:
         return Answer(self, found.surface, known)
 
     def _ideal(self, site: Site, *at: Floats) -> Floats:
-        return ideal_s(resized(self._alike, site, at), self._device)
+        if not isinstance(self._alike, DecodeAttention):
+            return ideal_s(resized(self._alike, site, at), self._device)
+        token_s = self._token_s.get(site)  # a decode's work is in proportion to what it reads
+        if token_s is None:
+            one = resized(self._alike, site, (1.0, 1.0))
+            token_s = self._token_s[site] = float(ideal_s(one, self._device))
+        return at[0] * at[1] * token_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +84,19 @@ class Answer:
     surface: Surface
     known: Provenance
     """Of the site: its points are known no better."""
+    is_own: bool = True
+    """Whether the deployment runs kernels of the table's source."""
 
     @property
     def rank(self) -> tuple[bool, int]:
         """Own kernels come first, then what is known best."""
-        return not self.table.is_own, BEST_FIRST.index(self.known)
+        return not self.is_own, BEST_FIRST.index(self.known)
 
     def cost(self, at: tuple[Floats, ...]) -> Cost:
         """Seconds at these sizes, with the provenance of the least known of them."""
         points = self.surface.provenance(*at)
         known, error = max(points, self.known, key=BEST_FIRST.index), self._relative_error(points)
-        if not self.table.is_own:
+        if not self.is_own:
             known, error = Provenance.EXTRAPOLATED, max(error, SIBLING_ERROR)
         return Cost(self.surface.seconds(*at), known, error)
 
@@ -101,3 +110,37 @@ class Answer:
             is_point = points is Provenance.MEASURED
             error = self.table.repeat_error if is_point else sites.point_error
         return SIBLING_ERROR if math.isnan(error) else error
+
+
+class MeasuredTables:
+    """The tables of a store; sources of different preferences share what was read of them.
+
+    Tables that hold launches instead of kernels are not among them.
+    """
+
+    def __init__(self, store: CostStore) -> None:
+        self.store = store
+        self._unusable = {finding.key for finding in launch_bound(store)}
+        self._versions = {(table.key.source, table.key.version) for table in store}
+        self._operations = {(table.key.operation, table.key.source) for table in store}
+        self._read: dict[tuple[TableKey, Operation], MeasuredTable] = {}
+
+    def has_version(self, source: str, version: str) -> bool:
+        """Whether anything was measured in this version of an engine or library."""
+        return (source, version) in self._versions
+
+    def has_operation(self, operation: str, source: str) -> bool:
+        """Whether anything was measured of this operation in an engine or library."""
+        return (operation, source) in self._operations
+
+    def find(self, operation: str, device: Accelerator) -> list[CostTable]:
+        """The tables of an operation that hold kernels, newest version first."""
+        found = self.store.find(operation, device.name)
+        return [table for table in found if len(table) and table.key not in self._unusable]
+
+    def read(self, table: CostTable, alike: Operation, device: Accelerator) -> MeasuredTable:
+        """The table as it answers for operations like this one."""
+        key = (table.key, alike)
+        if key not in self._read:
+            self._read[key] = MeasuredTable(table, alike, device)
+        return self._read[key]

@@ -52,6 +52,16 @@ class LatentAttention:
 
 
 @dataclass(frozen=True, slots=True)
+class DeltaHeads:
+    """Heads of a gated delta net, whose rule is computed over a prompt in chunks."""
+
+    key_heads: int
+    value_heads: int
+    key_dim: int
+    value_dim: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinearAttention:
     """A recurrent mixer (Mamba, gated delta net): a constant state instead of a cache."""
 
@@ -59,6 +69,8 @@ class LinearAttention:
     """Weights of its projections and convolution."""
     state_elements: int
     """Elements of recurrent state per sequence (kept in fp32 by default)."""
+    delta: DeltaHeads | None = None
+    """None for other mixers, of which a prompt is priced as the state that it moves."""
 
 
 @dataclass(frozen=True, slots=True)

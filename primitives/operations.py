@@ -83,7 +83,7 @@ class PrefillAttention:
 class DecodeAttention:
     """One query token of each of `sequences` over `context_tokens` cached tokens (their mean)."""
 
-    sequences: int
+    sequences: Quantity
     context_tokens: Quantity
     heads: int
     kv_heads: int
@@ -92,19 +92,103 @@ class DecodeAttention:
     kv_dtype: Dtype
     shared_latent: bool = False
     """Keys and values are one cached latent (MLA): it is read once, not twice."""
+    window: int | None = None
+    """The sliding window in tokens: no query attends to more of its latest ones."""
+    fill: float = 1.0
+    """The share of the clipped mean context that is really attended to: below one where some
+    contexts are shorter than the window and others longer (Jensen's gap)."""
+
+    @property
+    def tokens_read(self) -> Quantity:
+        """Cached tokens that all queries together attend to."""
+        reach = self.context_tokens
+        if self.window is not None:
+            reach = np.minimum(reach, self.window) * self.fill
+        return self.sequences * reach
+
+    @property
+    def token_flops(self) -> float:
+        """Scores and values: two per multiply-add and cached token."""
+        return 2.0 * self.heads * (self.head_dim + self.value_dim)
+
+    @property
+    def token_bytes(self) -> float:
+        """One cached token, read once."""
+        width = self.head_dim + (0 if self.shared_latent else self.value_dim)
+        return self.kv_heads * width * self.kv_dtype.bytes
 
     @property
     def flops(self) -> Quantity:
-        """Scores and values: two per multiply-add and cached token."""
-        pairs = self.sequences * self.context_tokens
-        return 2.0 * pairs * self.heads * (self.head_dim + self.value_dim)
+        """Of all cached tokens."""
+        return self.tokens_read * self.token_flops
 
     @property
     def bytes(self) -> Quantity:
         """The KV cache of every sequence read once."""
-        width = self.head_dim + (0 if self.shared_latent else self.value_dim)
-        cached = self.sequences * self.context_tokens * self.kv_heads * width
-        return cached * self.kv_dtype.bytes
+        return self.tokens_read * self.token_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SparseAttention:
+    """Latent attention of one layer over the tokens that an indexer picks, with the indexer."""
+
+    attended: PrefillAttention | DecodeAttention
+    """Its window is the number of tokens picked."""
+    indexer: PrefillAttention | DecodeAttention | None
+    """None where the picks of an earlier layer are used again."""
+    kv_dtype: Dtype
+    products: tuple[Gemm, ...]
+    """The layer's projections of the same tokens: no part of this operation, but modules that were
+    measured hold them too."""
+
+    @property
+    def parts(self) -> tuple[PrefillAttention | DecodeAttention, ...]:
+        """The operations that it consists of."""
+        return (self.attended,) if self.indexer is None else (self.indexer, self.attended)
+
+    @property
+    def hidden(self) -> int:
+        """Width of the model."""
+        return self.products[0].k
+
+    @property
+    def flops(self) -> Quantity:
+        """Of its parts."""
+        return sum((part.flops for part in self.parts), 0.0)
+
+    @property
+    def bytes(self) -> Quantity:
+        """Of its parts."""
+        return sum((part.bytes for part in self.parts), 0.0)
+
+
+DELTA_CHUNK = 64
+"""Tokens that kernels of the gated delta rule compute together."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaRule:
+    """The gated delta rule over one sequence's `new_tokens`, chunk by chunk."""
+
+    new_tokens: Quantity
+    key_heads: int
+    value_heads: int
+    key_dim: int
+    value_dim: int
+
+    @property
+    def flops(self) -> Quantity:
+        """Two per multiply-add: five products inside a chunk, three with the state."""
+        inside = DELTA_CHUNK * (3 * self.key_dim + 2 * self.value_dim)
+        with_state = 3 * self.key_dim * self.value_dim
+        return 2.0 * self.new_tokens * self.value_heads * (inside + with_state)
+
+    @property
+    def bytes(self) -> Quantity:
+        """Queries, keys and values read, outputs written; the state read and written in fp32."""
+        width = 2 * self.key_heads * self.key_dim + 2 * self.value_heads * self.value_dim
+        state = 2 * self.value_heads * self.key_dim * self.value_dim * 4.0
+        return self.new_tokens * width * ACTIVATION_BYTES + state
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +206,8 @@ class MoeExperts:
     width: int
     matrices: int
     dtype: Dtype
+    multiplied_in: Dtype | None = None
+    """The format of the multiplications, where it is not what `dtype` suggests."""
 
     @property
     def activated(self) -> Quantity:
@@ -130,17 +216,25 @@ class MoeExperts:
         return self.local_experts * (1.0 - miss)
 
     @property
+    def visits(self) -> Quantity:
+        """Rows that the local experts compute in all: every token visits its experts."""
+        return self.tokens * self.experts_per_token * self.local_experts / self.experts
+
+    @property
     def flops(self) -> Quantity:
-        """Every token visits its experts; the rank computes its share of them."""
-        visits = self.tokens * self.experts_per_token * self.local_experts / self.experts
-        return 2.0 * visits * self.matrices * self.hidden * self.width
+        """Two per multiply-add of every visit."""
+        return self.visits * self.flops_per_visit
+
+    @property
+    def flops_per_visit(self) -> float:
+        """Those of one token in one expert."""
+        return 2.0 * self.matrices * self.hidden * self.width
 
     @property
     def bytes(self) -> Quantity:
         """Weights of the activated experts, activations of the visits."""
-        visits = self.tokens * self.experts_per_token * self.local_experts / self.experts
         weights = self.activated * self.matrices * self.hidden * self.width * self.dtype.bytes
-        return weights + visits * (self.hidden + self.width) * 2 * ACTIVATION_BYTES
+        return weights + self.visits * (self.hidden + self.width) * 2 * ACTIVATION_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,4 +257,13 @@ class Elementwise:
     bytes: Quantity
 
 
-Operation = Gemm | PrefillAttention | DecodeAttention | MoeExperts | AllReduce | Elementwise
+Operation = (
+    Gemm
+    | PrefillAttention
+    | DecodeAttention
+    | SparseAttention
+    | DeltaRule
+    | MoeExperts
+    | AllReduce
+    | Elementwise
+)

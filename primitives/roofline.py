@@ -9,15 +9,18 @@ import numpy as np
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, Provenance
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.ideal_time import EXPANDED, arithmetic
 from servecast.primitives.operations import (
     AllReduce,
     DecodeAttention,
+    DeltaRule,
     Elementwise,
     Gemm,
     MoeExperts,
     Operation,
     PrefillAttention,
     Quantity,
+    SparseAttention,
 )
 
 
@@ -33,6 +36,17 @@ class RooflineCoefficients:
     gemm_flops_narrow: float = 0.40
     """The same for 8- and 4-bit formats, which also quantize activations on the way."""
     gemm_bandwidth: float = 0.70
+    experts_flops: float = 0.35
+    """Experts are many small products of unequal size. Their coefficients are fitted to the
+    AIConfigurator tables of experts (H100, H200, B200, B300, three engines, routing by power law
+    1.2; half of 78,000 points within 26 %), not to any server."""
+    experts_flops_narrow: float = 0.25
+    experts_flops_expanded: float = 0.20
+    """The same where 4-bit weights are expanded to bf16 on the way."""
+    experts_tile_rows: tuple[float, float] = (16.0, 128.0)
+    """Rows of a tile, least and most: kernels choose twice the rows that an expert has."""
+    experts_s: float = 15e-6
+    """Routing, sorting and two products."""
     attention_flops: float = 0.60
     attention_bandwidth: float = 0.75
     elementwise_bandwidth: float = 0.65
@@ -48,9 +62,6 @@ RELATIVE_ERROR = 0.25
 """Half-width of the band around a step: wider than the 16 % that 90 % of the fitted points stay in,
 for devices and models that were not fitted (docs/accuracy.md)."""
 
-_WEIGHT_ONLY = {Dtype.INT4, Dtype.MXFP4}
-"""Formats whose weights are expanded to bf16 before the product."""
-
 
 class RooflineSource:
     """max(FLOPs / reached peak, bytes / reached bandwidth) + overhead, for every operation."""
@@ -65,12 +76,16 @@ class RooflineSource:
     def _seconds(self, operation: Operation, device: Accelerator) -> Quantity:
         c = self.coefficients
         match operation:
-            case Gemm() | MoeExperts():
-                dtype = Dtype.BF16 if operation.dtype in _WEIGHT_ONLY else operation.dtype
+            case MoeExperts():
+                return self._experts_s(operation, device)
+            case SparseAttention():
+                return sum((self._seconds(part, device) for part in operation.parts), 0.0)
+            case Gemm():
+                dtype = arithmetic(operation)
                 share = c.gemm_flops if dtype.bytes >= 2 else c.gemm_flops_narrow
                 compute = operation.flops / (device.peak_flops(dtype) * share)
                 memory = operation.bytes / (device.bw_bytes_per_s * c.gemm_bandwidth)
-            case PrefillAttention() | DecodeAttention():
+            case PrefillAttention() | DecodeAttention() | DeltaRule():
                 peak = device.peak_flops(Dtype.BF16) * c.attention_flops
                 compute = operation.flops / peak
                 memory = operation.bytes / (device.bw_bytes_per_s * c.attention_bandwidth)
@@ -81,3 +96,15 @@ class RooflineSource:
                 latency = c.all_reduce_s + c.all_reduce_rank_s * operation.ranks
                 return operation.bytes / (device.link.bw_bytes_per_s * c.link_bandwidth) + latency
         return np.maximum(compute, memory) + c.operation_s
+
+    def _experts_s(self, operation: MoeExperts, device: Accelerator) -> Quantity:
+        c, dtype = self.coefficients, arithmetic(operation)
+        share = c.experts_flops if dtype.bytes >= 2 else c.experts_flops_narrow
+        if operation.dtype in EXPANDED and dtype is Dtype.BF16:
+            share = c.experts_flops_expanded
+        activated = np.maximum(operation.activated, 1e-9)
+        tile_rows = np.clip(2.0 * operation.visits / activated, *c.experts_tile_rows)
+        rows = operation.visits + activated * tile_rows / 2  # half of a last tile is empty
+        compute = rows * operation.flops_per_visit / (device.peak_flops(dtype) * share)
+        memory = operation.bytes / (device.bw_bytes_per_s * c.gemm_bandwidth)
+        return np.maximum(compute, memory) + c.experts_s

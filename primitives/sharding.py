@@ -9,6 +9,7 @@ from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.model import (
     Attention,
+    DeltaHeads,
     DenseFfn,
     Ffn,
     LatentAttention,
@@ -119,6 +120,7 @@ class Sharding:
                     mixer,
                     projection_params=cdiv(mixer.projection_params, tp),
                     state_elements=cdiv(mixer.state_elements, tp),
+                    delta=mixer.delta and _local_delta(mixer.delta, tp),
                 )
 
     def local_ffn(self, ffn: Ffn) -> Ffn:
@@ -138,6 +140,12 @@ class Sharding:
                     experts = cdiv(ffn.experts, self.expert_ranks)
                     return replace(ffn, experts=experts, shared_width=shared)
                 return replace(ffn, width=cdiv(ffn.width, self.expert_ranks), shared_width=shared)
+
+
+def _local_delta(heads: DeltaHeads, tp: int) -> DeltaHeads:
+    return replace(
+        heads, key_heads=cdiv(heads.key_heads, tp), value_heads=cdiv(heads.value_heads, tp)
+    )
 
 
 def check(model: ModelSpec, sharding: Sharding) -> str | None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servecast.primitives.batch import Batch, StepTime
+from servecast.primitives.coefficients import shipped
 from servecast.primitives.cost import CostSource, Provenance
 from servecast.primitives.decode_run import DecodeRun
 from servecast.primitives.decomposition import (
     Counted,
     decode_operations,
+    handover_operations,
     head_operations,
     prefill_operations,
     token_operations,
@@ -32,13 +34,12 @@ class HostTime:
     """Time of the engine's own loop around a step, by engine and version.
 
     A step takes as long as the device or as the overlapped host work, whichever is longer, and the
-    exposed host work on top. The defaults are vLLM's synchronous scheduling, where all is exposed:
-    1.5 ms a step and 10 µs a sequence, fitted on public serving measurements of version 0.12
-    (H100, Qwen3-32B).
+    exposed host work on top. The defaults are vLLM's synchronous scheduling, where all is exposed,
+    with the coefficients that ship.
     """
 
-    step_s: float = 1.5e-3
-    sequence_s: float = 10e-6
+    step_s: float = field(default_factory=lambda: shipped("roofline").vllm_step_s)
+    sequence_s: float = field(default_factory=lambda: shipped("roofline").sequence_s)
     overlapped_step_s: float = 0.0
     overlapped_sequence_s: float = 0.0
     eager_step_s: float = 0.0
@@ -79,14 +80,22 @@ class CompiledStepCost:
     """
 
     def __init__(
-        self, deployment: Deployment, source: CostSource, host: HostTime | None = None
+        self,
+        deployment: Deployment,
+        source: CostSource,
+        host: HostTime | None = None,
+        *,
+        samples: bool = True,
     ) -> None:
+        """`samples` is False for a pipeline stage that hands its tokens on to the next one."""
         self.deployment = deployment
         self._source = source
+        self._samples = samples
         tokens = np.arange(deployment.max_num_batched_tokens + 1, dtype=np.float64)
         sequences = np.arange(deployment.max_num_seqs + 1, dtype=np.float64)
-        self._token_ns: list[int] = self._price(token_operations(deployment, tokens)).tolist()
-        self._head_ns: list[int] = self._price(head_operations(deployment, sequences)).tolist()
+        self._token_ns: list[int] = self._price(self._of_tokens(tokens)).tolist()
+        head_ns = self._price(self._of_sequences(sequences))
+        self._head_ns: list[int] = np.broadcast_to(head_ns, sequences.shape).tolist()
         host = host or HostTime()
         exposed_s = host.step_s + host.sequence_s * sequences
         hidden_s = host.overlapped_step_s + host.overlapped_sequence_s * sequences
@@ -114,6 +123,8 @@ class CompiledStepCost:
         if not self._windows or not contexts:
             return 0
         window = min(self._windows)
+        if min(contexts) + 1 >= window:
+            return 0
         held = np.asarray(contexts, dtype=np.float64) + 1.0
         fill = np.minimum(held, window).mean() / min(float(held.mean()), window)
         return min(round((1.0 - float(fill)) * SPREAD_BUCKETS), SPREAD_BUCKETS - 1)
@@ -172,8 +183,8 @@ class CompiledStepCost:
         return {provenance: spent / total for provenance, spent in seconds.items()}
 
     def _operations(self, batch: Batch) -> Counted:
-        yield from token_operations(self.deployment, float(batch.tokens))
-        yield from head_operations(self.deployment, float(batch.sequences))
+        yield from self._of_tokens(float(batch.tokens))
+        yield from self._of_sequences(float(batch.sequences))
         for group in batch.groups:
             if group.is_decode:
                 context = group.context_sum / group.sequences
@@ -182,6 +193,15 @@ class CompiledStepCost:
                 yield from prefill_operations(
                     self.deployment, float(group.query_tokens), float(group.context_sum)
                 )
+
+    def _of_tokens(self, tokens: Quantity) -> Counted:
+        yield from token_operations(self.deployment, tokens)
+        if not self._samples:
+            yield from handover_operations(self.deployment, tokens)
+
+    def _of_sequences(self, sequences: Quantity) -> Counted:
+        if self._samples:
+            yield from head_operations(self.deployment, sequences)
 
     def _decode_ns(self, sequences: int, context: int, spread: int) -> int:
         run = self.decode_run(sequences, spread)

@@ -9,7 +9,7 @@ from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.step_cost import CompiledStepCost, HostTime
 
-Key = tuple[str, str, str, int, str, str, bool]
+Key = tuple[str, str, int, int, str, str, bool, str]
 
 
 class StepCosts:
@@ -65,9 +65,10 @@ def step_cost_key(deployment: Deployment) -> Key:
     return (
         deployment.model.name,
         deployment.accelerator.name,
-        deployment.engine_version,
         deployment.tensor_parallel_size,
+        deployment.data_parallel_size,
         deployment.weights_dtype,
         deployment.kv_cache_dtype,
         deployment.enable_expert_parallel,
+        deployment.experts_kernel,
     )

@@ -33,7 +33,7 @@ SLOWEST = 1e-4
 
 GROWING = frozenset(
     {"m", "tokens", "batch", "sequences", "new_tokens", "past_tokens", "context_tokens",
-     "payload_elements"}
+     "payload_elements", "queries", "density_percent", "bytes", "layers"}
 )  # fmt: skip
 """Dimensions of which more is more work at the same site."""
 

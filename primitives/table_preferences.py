@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from servecast.primitives.cost_table import TableKey
-from servecast.primitives.deployment import EngineName
+from servecast.primitives.deployment import EngineName, ExpertsKernel
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.operations import (
     AllReduce,
     DecodeAttention,
+    DeltaRule,
     Elementwise,
     Gemm,
     MoeExperts,
     Operation,
     PrefillAttention,
+    SparseAttention,
 )
 
 OWN = "servecast"
@@ -56,6 +58,8 @@ class TablePreferences:
     """Values of traits that will do, best first. Kernels may be any where none is named."""
     fastest: frozenset[str] = frozenset()
     """Tables of which the fastest source counts, siblings included."""
+    experts_kernel: ExpertsKernel = ""
+    """What computes experts with 4-bit weights; empty is whatever was measured."""
 
     @classmethod
     def of_engine(cls, engine: EngineName, version: str) -> Self:
@@ -74,16 +78,29 @@ class TablePreferences:
             fastest=frozenset({"gemm", "moe"}) if engine == "trtllm" else frozenset(),
         )
 
+    def with_experts(self, kernel: ExpertsKernel) -> Self:
+        """The same for a deployment whose 4-bit experts this kernel computes.
+
+        Marlin is one kernel in all engines, so that the fastest table of it counts; it multiplies
+        in bf16 whichever 4-bit format the weights have (200 to 240 TFLOP/s on an H200, where the
+        Triton kernel for MXFP4 reaches 405).
+        """
+        fastest = self.fastest | {"moe"} if kernel == "marlin" else self.fastest
+        return replace(self, experts_kernel=kernel, fastest=fastest)
+
     def rank(self, key: TableKey, operation: Operation) -> tuple[int, ...] | None:
         """How well a table of the operation's kind fits it, smaller is better; None: not at all.
 
         A trait that neither the preferences nor the operation name rules a table out, except its
         kernel: what it was measured with is then not known to be what is served.
         """
-        formats, traits = _formats(operation), key.traits
+        kernel = self.experts_kernel if _has_narrow_weights(operation) else ""
+        formats, traits = _formats(operation, kernel), key.traits
         if key.is_eager or key.dtype not in formats:
             return None
-        wanted = {**self.traits, **_needed(operation)}
+        if kernel == "marlin" and kernel not in traits.get("kernel", ""):
+            return None
+        wanted = {**self.traits, **_needed(operation, kernel)}
         if not traits.keys() <= {*wanted, "kernel"} or not _has_matrices(traits, operation):
             return None
         values = [(traits.get(trait, ""), will_do) for trait, will_do in wanted.items()]
@@ -94,22 +111,36 @@ class TablePreferences:
         return (formats.index(key.dtype), *ranks, is_other_version)
 
 
-def _formats(operation: Operation) -> tuple[str, ...]:
+def _has_narrow_weights(operation: Operation) -> bool:
+    """Whether it is of experts whose format has a choice of kernels."""
+    return isinstance(operation, MoeExperts) and operation.dtype is Dtype.MXFP4
+
+
+def _formats(operation: Operation, kernel: ExpertsKernel) -> tuple[str, ...]:
     """Formats of tables that will do for the operation, best first."""
+    if kernel == "marlin":
+        return (Dtype.INT4,)
     match operation:
         case Gemm() | MoeExperts():
             return _ALIKE.get(operation.dtype, (operation.dtype,))
-        case PrefillAttention() | DecodeAttention():
+        case PrefillAttention(kv_dtype=Dtype.FP32) | DecodeAttention(kv_dtype=Dtype.FP32):
+            return (Dtype.FP32,)
+        case PrefillAttention() | DecodeAttention() | SparseAttention():
             return (*_ALIKE[Dtype.BF16], Dtype.FP8)
-        case AllReduce() | Elementwise():
+        case AllReduce() | Elementwise() | DeltaRule():
             return _ALIKE[Dtype.BF16]
 
 
-def _needed(operation: Operation) -> dict[str, tuple[str, ...]]:
-    """Traits that the operation itself asks for."""
-    if isinstance(operation, PrefillAttention | DecodeAttention):
+def _needed(operation: Operation, kernel: ExpertsKernel) -> dict[str, tuple[str, ...]]:
+    """Traits that the operation itself asks for, or its kernel."""
+    if kernel == "mxfp8":
+        return {"activations": (kernel,)}
+    if isinstance(operation, PrefillAttention | DecodeAttention | SparseAttention):
         kv_dtype = operation.kv_dtype
-        return {"kv": (*_ALIKE.get(kv_dtype, (kv_dtype,)), "")}
+        kv = (*_ALIKE.get(kv_dtype, (kv_dtype,)), "")
+        if isinstance(operation, SparseAttention):
+            return {"kv": kv, "gemm": (operation.products[0].dtype, Dtype.FP8, Dtype.BF16)}
+        return {"kv": kv}
     return {}
 
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from servecast.errors import UnsupportedError
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, Provenance
-from servecast.primitives.cost_store import CostStore
 from servecast.primitives.cost_table import CostTable
-from servecast.primitives.measured_table import Answer, MeasuredTable
-from servecast.primitives.operations import Operation
+from servecast.primitives.ideal_time import ideal_s
+from servecast.primitives.measured_table import SIBLING_ERROR, Answer, MeasuredTable, MeasuredTables
+from servecast.primitives.operations import Operation, SparseAttention
 from servecast.primitives.sites import Site
-from servecast.primitives.table_checks import launch_bound
-from servecast.primitives.table_kinds import ALL_REDUCE, Place, TableKind, place, resized
+from servecast.primitives.stand_ins import stand_in
+from servecast.primitives.table_kinds import (
+    ALL_REDUCE,
+    MLA_DECODE,
+    MLA_PREFILL,
+    Place,
+    TableKind,
+    place,
+    resized,
+)
 from servecast.primitives.table_preferences import TablePreferences
 
 _BySource = dict[str, list[MeasuredTable]]
@@ -26,13 +35,12 @@ class TableSource:
     """Measured costs as a `CostSource`: compiled step costs ask it for whole curves.
 
     It answers for matrix products, attention, experts and all-reduce; anything else, and shapes
-    with nothing like them in the tables, it refuses with UnsupportedError, so chain it. Tables that
-    hold launches instead of kernels are not read. Curves are built when they are first asked for.
+    with nothing like them in the tables, it refuses with UnsupportedError, so chain it. Curves are
+    built when they are first asked for.
     """
 
-    def __init__(self, store: CostStore, preferences: TablePreferences) -> None:
-        self._store, self._preferences = store, preferences
-        self._unusable = {finding.key for finding in launch_bound(store)}
+    def __init__(self, measured: MeasuredTables, preferences: TablePreferences) -> None:
+        self._measured, self._preferences = measured, preferences
         self._tables: dict[tuple[Operation, str], _BySource] = {}
         self._answers: dict[tuple[Operation, str, Site], list[Answer]] = {}
 
@@ -45,28 +53,44 @@ class TableSource:
         if found is not None:
             alike = resized(operation, (1,) * len(found.site), (1.0,) * len(found.at))
             if answers := self._at(alike, device, found):
-                return self._least(answers, found)
+                cost = self._least(answers, found)
+                if isinstance(operation, SparseAttention):
+                    return self._without_products(cost, operation, device)
+                return cost
+        if other := stand_in(operation, device):
+            cost = self.cost(other, device)
+            error = max(cost.relative_error, SIBLING_ERROR)
+            return Cost(cost.seconds, Provenance.EXTRAPOLATED, error)
         raise UnsupportedError(
             f"no table of {device.name} has an answer for {type(operation).__name__}",
             hint="import or profile one, or chain this source with a roofline",
         )
 
+    def _without_products(self, cost: Cost, module: SparseAttention, device: Accelerator) -> Cost:
+        """A module's cost less that of the projections in it, which the step prices on its own."""
+        products = sum((self.cost(each, device).seconds for each in module.products), 0.0)
+        least = ideal_s(module.attended, device)
+        return replace(cost, seconds=np.maximum(cost.seconds - products, least))
+
     def _least(self, answers: list[Answer], found: Place) -> Cost:
         """The best answer, or where another may undercut it the least of them at each size.
 
-        Those are kernels that preferences take the fastest of, and all-reduce beyond its table,
-        where engines hand over to a library.
+        Those are kernels that preferences take the fastest of, all-reduce beyond its table, where
+        engines hand over to a library, and latent attention that only siblings have kernels of:
+        what vLLM's modules take more with a longer context or prompt is what the faster sibling's
+        kernel does (docs/cost-tables.md).
         """
         at = tuple(np.asarray(size, dtype=np.float64) for size in found.at)
         best = answers[0].cost(at)
         rivals: list[Answer] = []
-        if found.kind.operation in self._preferences.fastest:
+        is_borrowed = found.kind in (MLA_PREFILL, MLA_DECODE) and not answers[0].is_own
+        if is_borrowed or found.kind.operation in self._preferences.fastest:
             rivals = answers[1:]
         elif found.kind is ALL_REDUCE and best.provenance is Provenance.EXTRAPOLATED:
-            rivals = [answer for answer in answers[1:] if answer.table.is_own]
+            rivals = [answer for answer in answers[1:] if answer.is_own]
         seconds = best.seconds
         for rival in rivals:
-            seconds = np.minimum(seconds, rival.cost(at).seconds)
+            seconds = np.minimum(seconds, rival.surface.seconds(*at))
         return Cost(seconds, best.provenance, best.relative_error)
 
     def _at(self, alike: Operation, device: Accelerator, found: Place) -> list[Answer]:
@@ -77,7 +101,8 @@ class TableSource:
             tables, wanted = self._of(alike, device, found.kind), self._preferences
             answers = [*_answers(tables, wanted.sources, found.site)]
             if not answers or found.kind.operation in wanted.fastest:
-                answers += _answers(tables, wanted.siblings, found.site)
+                siblings = _answers(tables, wanted.siblings, found.site)
+                answers += [replace(answer, is_own=False) for answer in siblings]
             answers.sort(key=lambda answer: answer.rank)
             self._answers[key] = answers
         return answers
@@ -87,18 +112,16 @@ class TableSource:
         tables = self._tables.get((alike, device.name))
         if tables is None:
             tables = self._tables[alike, device.name] = defaultdict(list)
-            for table in self._usable(alike, self._store.find(kind.operation, device.name)):
-                is_own = table.key.source in self._preferences.sources
-                read = MeasuredTable(table, alike, device, is_own=is_own)
+            for table in self._fitting(alike, self._measured.find(kind.operation, device)):
+                read = self._measured.read(table, alike, device)
                 tables[table.key.source].append(read)
         return tables
 
-    def _usable(self, alike: Operation, tables: list[CostTable]) -> list[CostTable]:
-        """Those tables that hold kernels and fit the operation, best first."""
+    def _fitting(self, alike: Operation, tables: list[CostTable]) -> list[CostTable]:
+        """Those tables that fit the operation, best first."""
         ranked = [
             (rank, order, table)
             for order, table in enumerate(tables)
-            if len(table) and table.key not in self._unusable
             if (rank := self._preferences.rank(table.key, alike)) is not None
         ]
         return [table for _, _, table in sorted(ranked, key=lambda each: each[:2])]

@@ -75,9 +75,12 @@ class Curve:
 
     def seconds(self, *at: Floats) -> Floats:
         """Seconds at these sizes."""
-        ideal = self._ideal(*at)
+        return self.at_ideal(self._ideal(*at))
+
+    def at_ideal(self, ideal: Floats) -> Floats:
+        """Seconds of sizes with these ideal times."""
         inside: Floats = np.interp(ideal, self.ideal_s, self.measured_s)
-        if np.max(ideal, initial=0.0) <= self.ideal_s[-1]:
+        if ideal.max(initial=0.0) <= self.ideal_s[-1]:
             return inside
         back = max(len(self.at) - _SLOPE_POINTS, 0)
         far = beyond(
@@ -92,8 +95,8 @@ class Curve:
         (size,) = at
         if not is_within(size, self.at):
             return Provenance.EXTRAPOLATED
-        few = np.size(size) <= len(self.at)
-        known = few and bool(np.isin(size, self.at).all())
+        few = size.size <= len(self.at)
+        known = few and are_known(size, self.at)
         return Provenance.MEASURED if known else Provenance.INTERPOLATED
 
     def left_out(self) -> Floats:
@@ -128,6 +131,11 @@ def is_within(size: Floats, known: Floats) -> bool:
 
     Below a first that is `SMALL` there is nothing to find out, launches decide; and none is none.
     """
-    if np.max(size, initial=0.0) > known[-1]:
+    if size.max(initial=0.0) > known[-1]:
         return False
-    return bool(known[0] <= SMALL or np.all((size >= known[0]) | (size < 1)))
+    return bool(known[0] <= SMALL or ((size >= known[0]) | (size < 1)).all())
+
+
+def are_known(sizes: Floats, known: Floats) -> bool:
+    """Whether every size, none above the last that is known, is one of the ascending `known`."""
+    return bool((known[known.searchsorted(sizes)] == sizes).all())

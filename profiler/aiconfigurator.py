@@ -1,7 +1,8 @@
 """Measured costs from the AIConfigurator database, the public package `aiconfigurator-core`.
 
-What is taken: matrix products, attention, latent attention, routed experts, collectives inside a
-node, sending tokens to experts. Times are those of one call on one rank. Rules of the import:
+What is taken: matrix products, attention (latent, sparse and linear too), routed experts,
+collectives inside a node, sending tokens to experts. Times are those of one call on one rank. Rules
+of the import:
 
 - The version the database calls current speaks for a shape; what it lacks comes from the newest
   other version that has it, under that version's key. A library without a current version (NCCL)
@@ -24,8 +25,10 @@ from servecast.profiler import (
     aic_collectives,
     aic_dispatch,
     aic_gemm,
+    aic_linear,
     aic_mla,
     aic_moe,
+    aic_sparse,
 )
 from servecast.profiler.aic_layout import Group, Layout, groups
 from servecast.profiler.aic_package import (
@@ -43,6 +46,8 @@ FAMILIES: Mapping[str, tuple[Layout, ...]] = {
     "gemm": aic_gemm.LAYOUTS,
     "attention": aic_attention.LAYOUTS,
     "mla": aic_mla.LAYOUTS,
+    "sparse": aic_sparse.LAYOUTS,
+    "linear": aic_linear.LAYOUTS,
     "moe": aic_moe.LAYOUTS,
     "collectives": aic_collectives.LAYOUTS,
     "dispatch": aic_dispatch.LAYOUTS,

@@ -1,20 +1,25 @@
 """How wide forecasts of benchmark points are: bands that hold nine measurements of ten.
 
-`python -m benchmarks.band_widths PRED MEASURED` recomputes the table from a file of predictions.
+`python -m benchmarks.accuracy` fits them and writes `data/bands.csv`; docs/predict.md has the rule.
 """
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from servecast.primitives import catalogue
 from servecast.primitives.cost import Provenance
 from servecast.primitives.memory_priors import has_experts
 from servecast.profiler.silicon_points import SiliconPoint
 
-TAIL = 0.03
-"""Share of a family's measurements left out on either side. Not 0.05: with that, models, GPUs and
-engines that took no part in the fit are covered too seldom (83 to 88 % instead of 90)."""
+BANDS_FILE = Path(__file__).parent / "data" / "bands.csv"
+
+Circumstance = tuple[str, str, str]
+"""Costs, kind of model, and which rows: the columns of the file that tell bands of one metric
+apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,14 @@ class Family:
     is_own_sweep: bool
     """The server's flags and the client are unknown."""
 
+    def circumstance(self, metric: str) -> Circumstance:
+        """Which of a metric's bands is this family's: own sweeps differ in TTFT alone."""
+        costs = "tables" if self.has_tables else "roofline"
+        model = "experts" if self.has_experts else "dense"
+        if metric == "tpot_ms":
+            return costs, model, "all"
+        return costs, model, "own sweep" if self.is_own_sweep else "flags known"
+
 
 @dataclass(frozen=True, slots=True)
 class Band:
@@ -43,25 +56,16 @@ class Band:
         return forecast_ms * self.low, forecast_ms * self.high
 
 
-# Fitted on the development part of the public silicon sample, each family's points alike.
-# (tables, experts)
-TPOT = {
-    (False, False): Band(0.79, 1.24),
-    (False, True): Band(0.67, 2.20),
-    (True, False): Band(0.77, 1.31),
-    (True, True): Band(0.57, 1.45),
-}
-# (tables, experts, own sweep)
-TTFT = {
-    (False, False, False): Band(0.73, 1.77),
-    (False, False, True): Band(0.18, 5.79),
-    (False, True, False): Band(0.80, 7.92),
-    (False, True, True): Band(0.58, 6.50),
-    (True, False, False): Band(0.85, 1.62),
-    (True, False, True): Band(0.22, 5.44),
-    (True, True, False): Band(0.66, 6.43),
-    (True, True, True): Band(0.31, 3.08),
-}
+@cache
+def shipped_bands() -> dict[tuple[str, Circumstance], Band]:
+    """The file's bands by metric and circumstance."""
+    with BANDS_FILE.open(encoding="utf-8", newline="") as file:
+        return {
+            (row["metric"], (row["costs"], row["model"], row["rows"])): Band(
+                float(row["low"]), float(row["high"])
+            )
+            for row in csv.DictReader(file)
+        }
 
 
 def family_of(point: SiliconPoint, provenance: str) -> Family:
@@ -72,9 +76,9 @@ def family_of(point: SiliconPoint, provenance: str) -> Family:
 
 def tpot_band(family: Family) -> Band:
     """The band of mean TPOT."""
-    return TPOT[family.has_tables, family.has_experts]
+    return shipped_bands()["tpot_ms", family.circumstance("tpot_ms")]
 
 
 def ttft_band(family: Family) -> Band:
     """The band of mean TTFT."""
-    return TTFT[family.has_tables, family.has_experts, family.is_own_sweep]
+    return shipped_bands()["ttft_ms", family.circumstance("ttft_ms")]

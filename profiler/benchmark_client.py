@@ -13,12 +13,14 @@ THINK_NS = 500_000
 """From a request's last token to the next request."""
 
 
-def benchmark_workload(clients: int, isl: int, osl: int, *, exact: bool) -> Workload:
-    """Ten prompts a client, all at once at first; mean 90 % of nominal length, or `exact`.
+def benchmark_workload(
+    clients: int, isl: int, osl: int, *, exact: bool, each: int = PROMPTS_PER_CLIENT
+) -> Workload:
+    """`each` prompts a client, all at once at first; mean 90 % of nominal length, or `exact`.
 
     The stream depends on the number of clients alone, so that a row always gets the same prompts.
     """
-    count = PROMPTS_PER_CLIENT * clients
+    count = each * clients
     rng = np.random.default_rng(clients)
     shortest = 1.0 if exact else SHORTEST
     prompts = np.rint(isl * rng.uniform(shortest, 1.0, count)).astype(np.int64)

@@ -22,13 +22,18 @@ class Layout:
     repair: str = ""
     """What was wrong with the labels, or nothing."""
 
+    def clients_a_rank(self, clients: int) -> int:
+        """Clients of one attention rank, the fullest: requests are dealt out over them."""
+        return -(-clients // self.attention_data)
+
 
 def layout(point: SiliconPoint, *, has_experts: bool) -> Layout:
     """The layout of a point, its labels repaired.
 
     A dense model's expert sizes mean nothing. The rules are those of the public sample: square
-    labels multiplied out (tp 16 of 4 x 4 ran on 4 GPUs), an attention-data size that repeats the
-    tensor size, and a tensor size below what the experts span.
+    labels multiplied out (tp 16 of 4 x 4 ran on 4 GPUs; with attention data parallelism 4 of 2 x 2
+    on 2, as the same run under another label shows), an attention-data size that repeats the tensor
+    size, and a tensor size below what the experts span.
     """
     tensor, data = point.tp_size, point.attention_dp_size
     gpus = tensor * data * point.pp_size
@@ -36,7 +41,8 @@ def layout(point: SiliconPoint, *, has_experts: bool) -> Layout:
         return Layout(tensor, data, 1, gpus)
     moe_tensor, moe_expert = max(1, point.moe_tp_size), max(1, point.moe_ep_size)
     labelled = Layout(tensor, data, moe_expert, gpus)
-    if moe_tensor == moe_expert and tensor * data == moe_tensor * moe_expert > NODE:
+    is_square = moe_tensor == moe_expert > 1 and tensor * data == moe_tensor * moe_expert
+    if is_square and (data > 1 or tensor > NODE):
         return _multiplied_out(labelled, moe_expert)
     if data == tensor > 1 and moe_expert == tensor * data > NODE:
         repair = f"attention_dp_size {data} repeats tp_size: the run was tp {tensor}, ep {tensor}"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from servecast.primitives.deployment import ExpertsKernel
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.step_cost import HostTime
+from servecast.profiler.benchmark_client import PROMPTS_PER_CLIENT
 from servecast.simulator.trtllm_scheduler import BatchWait
 
 MANY_CLIENTS = 16
 """From so many clients on, scripts poll for new requests less often."""
-
-LARGEST_LOT = 10
-"""Stream intervals of 30 and 50 delay first tokens no more than one of 10 does: 4 to 28 steps in
-the sample's development part, where 10 has its full effect. Why is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +29,14 @@ class Launch:
     """Of the device's memory; for TensorRT-LLM of what the weights leave."""
     schedules_ahead: bool = True
     """Overlap (asynchronous) scheduling."""
-    recv_interval: tuple[int, int] = (1, 1)
-    """SGLang polls for requests every so many steps: with few clients, with many."""
-    stream_interval: int = 1
-    """SGLang hands out tokens in lots of so many, the first lot too."""
+    recv_intervals: tuple[int, int] = (1, 1)
+    """SGLang polls for requests every so many decode steps: with few clients, with many."""
     batch_wait: BatchWait | None = None
+    experts_kernel: ExpertsKernel = ""
+    draft_tokens: int = 0
+    """Tokens that a step proposes for each sequence beside its own: multi-token prediction."""
+    prompts_per_client: int = PROMPTS_PER_CLIENT
 
-    def first_token_lag_steps(self, clients: int) -> float:
-        """Decode steps by which the first token is late: half a poll, and a lot of tokens."""
-        polled = self.recv_interval[1 if clients >= MANY_CLIENTS else 0]
-        lot = min(self.stream_interval, LARGEST_LOT)
-        return (polled / 2 if polled > 1 else 0.0) + (lot if lot > 1 else 0)
+    def recv_interval(self, clients: int) -> int:
+        """SGLang's `scheduler-recv-interval` with so many clients."""
+        return self.recv_intervals[1 if clients >= MANY_CLIENTS else 0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from servecast.primitives.coefficients import shipped
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.step_cost import HostTime
@@ -17,12 +18,18 @@ from servecast.profiler.silicon_points import SiliconPoint
 EAGER_LAYER_S = 0.8e-3
 """Launching one layer's kernels outside CUDA graphs, set by hand on Llama-70B/B200/vLLM [F]."""
 
+_EXPOSED = shipped("roofline")
 SYNCHRONOUS = HostTime()
-ASYNCHRONOUS = HostTime(0.3e-3, 5e-6, overlapped_step_s=1.5e-3, overlapped_sequence_s=10e-6)
-"""vLLM hides its loop behind the device but for 0.3 ms a step and 5 µs a sequence [F]."""
-SGLANG = HostTime(0.8e-3, 10e-6, overlapped_step_s=1.5e-3, overlapped_sequence_s=10e-6)
-TRTLLM = HostTime(0.5e-3, 10e-6, overlapped_step_s=1.0e-3, overlapped_sequence_s=10e-6)
-"""Exposed parts [F]; the overlapped ones are vLLM's, or a guess below them."""
+ASYNCHRONOUS = HostTime(
+    _EXPOSED.vllm_async_step_s,
+    _EXPOSED.sequence_s,
+    overlapped_step_s=1.5e-3,
+    overlapped_sequence_s=10e-6,
+)
+SGLANG = replace(ASYNCHRONOUS, step_s=_EXPOSED.sglang_step_s)
+TRTLLM = replace(ASYNCHRONOUS, step_s=_EXPOSED.trtllm_step_s, overlapped_step_s=1.0e-3)
+"""Exposed parts as fitted (`primitives/coefficients.py`); the overlapped ones are vLLM's without
+asynchronous scheduling, or a guess below them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +70,21 @@ SCRIPTS = (
     Script(
         "vllm",
         "gpt-oss",
-        Launch(8192, ASYNCHRONOUS, "gptoss_fp4_b200 [S]", max_num_seqs=512, kv_cache_dtype=_FP8),
+        Launch(
+            8192,
+            ASYNCHRONOUS,
+            "gptoss_fp4_b200 [S]",
+            max_num_seqs=512,
+            kv_cache_dtype=_FP8,
+            experts_kernel="mxfp8",
+        ),
         _BLACKWELL,
     ),
-    Script("vllm", "gpt-oss", Launch(8192, ASYNCHRONOUS, "gptoss_fp4_h100, h200 [S]")),
+    Script(
+        "vllm",
+        "gpt-oss",
+        Launch(8192, ASYNCHRONOUS, "gptoss_fp4_h100, h200 [S]", experts_kernel="marlin"),
+    ),
     Script(
         "vllm",
         "Kimi",
@@ -74,6 +92,12 @@ SCRIPTS = (
         precision="fp4",
     ),
     Script("vllm", "Kimi", Launch(8192, ASYNCHRONOUS, "kimik2.5_* [S], budget [R]")),
+    Script(
+        "vllm",
+        "MiniMax",
+        Launch(8192, ASYNCHRONOUS, "minimaxm2.5_fp8_b200 [S], budget [R]", memory_share=0.95),
+        _BLACKWELL,
+    ),
     Script(
         "vllm",
         "MiniMax",
@@ -89,8 +113,7 @@ SCRIPTS = (
             max_num_seqs=256,
             kv_cache_dtype=_FP8,
             memory_share=0.85,
-            recv_interval=(10, 30),
-            stream_interval=10,
+            recv_intervals=(10, 30),
         ),
         _BLACKWELL,
         "fp4",
@@ -105,8 +128,7 @@ SCRIPTS = (
             max_num_seqs=32,
             kv_cache_dtype=_FP8,
             memory_share=0.95,
-            recv_interval=(10, 10),
-            stream_interval=30,
+            recv_intervals=(10, 10),
         ),
         _BLACKWELL,
         "fp8",
@@ -122,8 +144,7 @@ SCRIPTS = (
             max_num_seqs=128,
             kv_cache_dtype=_FP8,
             memory_share=0.82,
-            recv_interval=(10, 30),
-            stream_interval=30,
+            recv_intervals=(10, 30),
         ),
         _BLACKWELL,
         "fp8",
@@ -137,7 +158,6 @@ SCRIPTS = (
             "dsr1_fp8_h200 [S]",
             max_num_seqs=256,
             memory_share=0.82,
-            stream_interval=10,
         ),
         ("h200_sxm",),
     ),
@@ -151,7 +171,6 @@ SCRIPTS = (
             max_num_seqs=128,
             kv_cache_dtype=_FP8,
             memory_share=0.8,
-            stream_interval=50,
         ),
         ("h200_sxm",),
     ),
@@ -159,14 +178,28 @@ SCRIPTS = (
         "sglang",
         "Qwen3.5",
         Launch(
-            16384,
+            32768,
             SGLANG,
-            "qwen3.5_fp8_b300 [S]",
-            kv_cache_dtype=_FP8,
-            memory_share=0.8,
-            recv_interval=(10, 10),
-            stream_interval=50,
+            "qwen3.5_bf16_b200 [S]",
+            max_num_seqs=128,
+            memory_share=0.82,
+            recv_intervals=(10, 30),
         ),
+        _BLACKWELL,
+        "bf16",
+    ),
+    Script(
+        "sglang",
+        "Qwen3.5",
+        Launch(
+            32768,
+            SGLANG,
+            "qwen3.5_fp8_b200, fp4_b200 [S]",
+            kv_cache_dtype=_FP8,
+            memory_share=0.82,
+            recv_intervals=(10, 30),
+        ),
+        _BLACKWELL,
     ),
     Script(
         "sglang",
@@ -177,14 +210,19 @@ SCRIPTS = (
             "glm5_fp8_b200 [S]",
             kv_cache_dtype=_FP8,
             memory_share=0.85,
-            stream_interval=30,
         ),
         _BLACKWELL,
     ),
     Script(
         "sglang",
         "GLM-5",
-        Launch(8192, SGLANG, "glm5_fp8_h200 [S], chunks [R]", memory_share=0.85),
+        Launch(
+            8192,
+            SGLANG,
+            "glm5_fp8_h200 [S], chunks [R]",
+            memory_share=0.85,
+            prompts_per_client=5,
+        ),
         ("h200_sxm",),
     ),
     Script("trtllm", "Llama-3.1-70B", Launch(16384, TRTLLM, "70b_*_trt [S]", kv_cache_dtype=_FP8)),
@@ -198,11 +236,18 @@ SCRIPTS = (
             max_num_seqs=512,
             kv_cache_dtype=_FP8,
             memory_share=0.85,
+            experts_kernel="mxfp8",
         ),
         _BLACKWELL,
     ),
     Script(
         "trtllm", "gpt-oss", Launch(20000, TRTLLM, "gptoss_fp4_h200_trt [S]", memory_share=0.85)
+    ),
+    Script(
+        "trtllm",
+        "DeepSeek",
+        Launch(8192, TRTLLM, "dsr1_fp8_h200_trt [S]", kv_cache_dtype=_FP8, memory_share=0.75),
+        ("h200_sxm",),
     ),
     Script(
         "trtllm",

@@ -11,6 +11,7 @@ from servecast.primitives.chained_source import ChainedSource
 from servecast.primitives.cost import CostSource
 from servecast.primitives.cost_store import CostStore
 from servecast.primitives.elementwise_source import ElementwiseSource
+from servecast.primitives.measured_table import MeasuredTables
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 from servecast.primitives.table_preferences import TablePreferences
@@ -72,7 +73,7 @@ def replayed(server: MeasuredServer, store: CostStore, what: Replay) -> Latencie
 
 def _source(store: CostStore, what: Replay) -> CostSource:
     preferences = TablePreferences((ENGINE,), versions={ENGINE: VERSION})
-    tables = TableSource(store, preferences)
+    tables = TableSource(MeasuredTables(store), preferences)
     between = [ElementwiseSource(store, ENGINE)] if what.has_elementwise else []
     return ChainedSource([tables, *between, RooflineSource()])
 

@@ -12,11 +12,11 @@ from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost_file import read_costs, write_costs
 from servecast.primitives.cost_store import CostStore
 from servecast.primitives.cost_table import CostTable
-from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.table_preferences import OWN
-from servecast.profiler.probe import Bench, Probe
+from servecast.profiler.probe import GROWING, Bench, Probe
 from servecast.profiler.probe_grid import coarse_grid
+from servecast.profiler.probe_setup import Setup
 from servecast.profiler.probe_sites import Shapes, shapes_of
 from servecast.profiler.profiling import Budget, Profiling, Progress
 
@@ -28,16 +28,18 @@ class Order:
     device: Accelerator
     models: tuple[ModelSpec, ...]
     tensor_parallel_sizes: tuple[int, ...]
-    dtype: Dtype
+    setup: Setup
+    operations: frozenset[str] = frozenset(GROWING)
 
     @cached_property
     def shapes(self) -> Shapes:
         """The models' shapes; InputError for sizes that a model cannot be cut into."""
-        return shapes_of(self.models, self.tensor_parallel_sizes, self.dtype, self.device)
+        sizes = self.tensor_parallel_sizes
+        return shapes_of(self.models, sizes, self.setup, self.device, self.operations)
 
     def grid(self, version: str) -> list[Probe]:
         """The coarse grid over the shapes, for kernels of this version."""
-        return coarse_grid(self.shapes.sites, self.device.name, self.dtype, version)
+        return coarse_grid(self.shapes.sites, self.device.name, version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from servecast.errors import ServecastError, UnsupportedError
 from servecast.primitives import catalogue
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.batch import Batch, Group
+from servecast.primitives.coefficients import Coefficients, CostKind, shipped
+from servecast.primitives.corrected_source import corrected, kind_of
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
@@ -21,8 +23,9 @@ from servecast.primitives.step_cost import CompiledStepCost, HostTime
 from servecast.primitives.step_costs import StepCosts
 from servecast.profiler.bands import family_of, tpot_band, ttft_band
 from servecast.profiler.benchmark_client import benchmark_workload
+from servecast.profiler.drafting_cost import DraftingStepCost
 from servecast.profiler.engine_memory import kv_blocks
-from servecast.profiler.label_repairs import Layout, layout
+from servecast.profiler.label_repairs import NODE, Layout, layout
 from servecast.profiler.launch import Launch
 from servecast.profiler.launch_facts import launch_of
 from servecast.profiler.silicon_points import SiliconPoint
@@ -39,6 +42,7 @@ VLLM_VERSION = "0.18"
 """Where a row names none: the commonest of the sample's."""
 
 SourceOf = Callable[[Deployment], CostSource]
+CoefficientsOf = Callable[[CostKind], Coefficients]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,13 @@ class Prediction:
 class Predictor:
     """Forecasts points one after the other; compiled step costs are kept for points alike."""
 
-    def __init__(self, source_of: SourceOf | None = None) -> None:
+    def __init__(
+        self, source_of: SourceOf | None = None, coefficients_of: CoefficientsOf = shipped
+    ) -> None:
         """`source_of` gives the costs of a deployment; the roofline where it is left out."""
         roofline = RooflineSource()
         self._source_of: SourceOf = source_of or (lambda _: roofline)
+        self._coefficients_of = coefficients_of
         self._costs: dict[tuple[CostSource, HostTime], StepCosts] = {}
 
     def predict(self, points: Sequence[SiliconPoint]) -> Iterator[Prediction]:
@@ -86,7 +93,7 @@ class Predictor:
         for point in points:
             with suppress(ServecastError):
                 deployment, launch, _ = deployment_of(point)
-                self._step_costs(deployment, launch).make_room([deployment])
+                self._step_costs(deployment, launch).make_room([_verifying(deployment, launch)])
         for point in points:
             try:
                 yield self._predicted(point)
@@ -95,10 +102,14 @@ class Predictor:
                 yield Prediction(point.point_id, status="refused", reason=reason)
 
     def _predicted(self, point: SiliconPoint) -> Prediction:
-        clients = _clients(point)
         deployment, launch, cut = deployment_of(point)
-        cost = self._step_costs(deployment, launch).of(deployment)
-        workload = benchmark_workload(clients, point.isl, point.osl, exact=point.is_own_sweep)
+        compiled = self._step_costs(deployment, launch).of(_verifying(deployment, launch))
+        drafts = launch.draft_tokens
+        cost = DraftingStepCost(compiled, drafts) if drafts else compiled
+        workload = benchmark_workload(
+            cut.clients_a_rank(_clients(point)), point.isl, point.osl,
+            exact=point.is_own_sweep, each=launch.prompts_per_client,
+        )  # fmt: skip
         limits = SchedulerLimits(
             max_num_seqs=deployment.max_num_seqs,
             max_num_batched_tokens=deployment.max_num_batched_tokens,
@@ -109,13 +120,17 @@ class Predictor:
             deployment, workload, limits, cost,
             policy=_policy(point, launch), schedules_ahead=launch.schedules_ahead,
         )  # fmt: skip
-        return _prediction(point, clients, result, launch, cost, cut)
+        return _prediction(point, result, compiled, cut)
 
     def _step_costs(self, deployment: Deployment, launch: Launch) -> StepCosts:
         """The compiled costs of all points that share a source and the engine's host time."""
-        key = (self._source_of(deployment), launch.host)
+        source = self._source_of(deployment)
+        fitted = self._coefficients_of(kind_of(source))
+        step_s = fitted.step_s(deployment.engine, is_asynchronous=launch.schedules_ahead)
+        host = replace(launch.host, step_s=step_s, sequence_s=fitted.sequence_s)
+        key = (source, host)
         if key not in self._costs:
-            self._costs[key] = StepCosts(key[0], host=launch.host)
+            self._costs[key] = StepCosts(corrected(source, fitted), host=host)
         return self._costs[key]
 
 
@@ -128,11 +143,10 @@ def deployment_of(point: SiliconPoint) -> tuple[Deployment, Launch, Layout]:
     model = catalogue.model(point.model)
     gpu = catalogue.accelerator(point.gpu)
     cut = layout(point, has_experts=has_experts(model))
-    if cut.attention_data > 1:
-        raise UnsupportedError("attention data parallelism is not simulated yet")
-    if cut.tensor > gpu.link.domain:
+    if cut.gpus > NODE:
         raise UnsupportedError(
-            f"tensor parallelism over {cut.tensor} GPUs, of which {gpu.link.domain} share a node"
+            f"{cut.gpus} GPUs are more than the {NODE} of a node: launch scripts span nodes with "
+            "disaggregated servers alone, whatever the label says"
         )
     launch = launch_of(point, model, gpu.name)
     deployment = _deployment(point, model, gpu, cut, launch)
@@ -142,7 +156,7 @@ def deployment_of(point: SiliconPoint) -> tuple[Deployment, Launch, Layout]:
 def _deployment(
     point: SiliconPoint, model: ModelSpec, gpu: Accelerator, cut: Layout, launch: Launch
 ) -> Deployment:
-    seqs = launch.max_num_seqs or _clients(point)
+    seqs = launch.max_num_seqs or cut.clients_a_rank(_clients(point))
     version = point.engine_version or VLLM_VERSION
     return Deployment(
         model=model,
@@ -155,6 +169,8 @@ def _deployment(
         max_num_seqs=min(seqs, launch.max_num_batched_tokens),
         max_num_batched_tokens=launch.max_num_batched_tokens,
         tensor_parallel_size=cut.tensor,
+        data_parallel_size=cut.attention_data,
+        experts_kernel=launch.experts_kernel,
         enable_expert_parallel=cut.moe_expert > 1,
         gpu_memory_utilization=launch.memory_share,
     )
@@ -178,21 +194,28 @@ def _clients(point: SiliconPoint) -> int:
     return point.clients
 
 
+def _verifying(deployment: Deployment, launch: Launch) -> Deployment:
+    """The deployment with room for drafts in its steps, which its token budget does not count."""
+    drafted = launch.draft_tokens * deployment.max_num_seqs
+    budget = deployment.max_num_batched_tokens + drafted
+    return replace(deployment, max_num_batched_tokens=budget)
+
+
 def _policy(point: SiliconPoint, launch: Launch) -> Callable[[SchedulerLimits], Scheduler]:
     if point.engine == "trtllm":
         return partial(TrtllmScheduler, batch_wait=launch.batch_wait)
-    return SglangScheduler if point.engine == "sglang" else VllmScheduler
+    if point.engine == "sglang":
+        return partial(SglangScheduler, recv_interval=launch.recv_interval(_clients(point)))
+    return VllmScheduler
 
 
 def _prediction(
-    point: SiliconPoint, clients: int, result: Result, launch: Launch,
-    cost: CompiledStepCost, cut: Layout,
-) -> Prediction:  # fmt: skip
+    point: SiliconPoint, result: Result, cost: CompiledStepCost, cut: Layout
+) -> Prediction:
     """Means over all requests; throughput by Little's law on nominal lengths, as the sample's."""
-    records = result.records
+    records, clients = result.records, _clients(point)
     tpot_ms = result.tpot.mean * 1e3
-    lag_ms = launch.first_token_lag_steps(clients) * tpot_ms
-    ttft_ms = float(records.ttft_ns.mean()) / 1e6 + lag_ms
+    ttft_ms = float(records.ttft_ns.mean()) / 1e6
     busy_s = (ttft_ms + (point.osl - 1) * tpot_ms) / 1e3
     shares = cost.shares(_typical(result))
     provenance = max(shares, key=lambda each: shares[each])
@@ -203,7 +226,7 @@ def _prediction(
         point_id=point.point_id,
         ttft_ms=ttft_ms,
         tpot_ms=tpot_ms,
-        e2e_ms=float(records.e2e_ns.mean()) / 1e6 + lag_ms,
+        e2e_ms=float(records.e2e_ns.mean()) / 1e6,
         out_tok_s_per_gpu=clients * point.osl / busy_s / cut.gpus,
         reason=cut.repair,
         provenance=provenance,

@@ -10,12 +10,23 @@ from servecast.primitives.cost_table import DIMENSIONS, TableKey
 
 Point = tuple[int, ...]
 
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
+
 GROWING: Mapping[str, tuple[str, ...]] = {
     "gemm": ("m",),
     "prefill_attention": ("past_tokens", "new_tokens"),
     "decode_attention": ("batch", "context_tokens"),
+    "verify_attention": ("batch", "context_tokens"),
+    "mixed_attention": ("sequences", "new_tokens"),
+    "block_sparse_attention": ("density_percent", "tokens"),
+    "mla_prefill": ("past_tokens", "new_tokens"),
+    "mla_decode": ("batch", "context_tokens"),
+    "moe": ("tokens",),
     "elementwise": ("tokens",),
     "sampling": ("sequences",),
+    "host_copy": ("bytes",),
+    "model_step": ("sequences", "context_tokens"),
+    **dict.fromkeys(COLLECTIVES, ("payload_elements",)),
 }
 """The operations that are measured, with the sizes that grow with the batch: rows, then columns."""
 

@@ -7,7 +7,6 @@ much a further point beside it is worth.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -16,11 +15,10 @@ import numpy as np
 
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost_table import DIMENSIONS, CostTable, TableKey
-from servecast.primitives.ideal_time import ideal_s
-from servecast.primitives.table_kinds import KINDS, operation_of, resized
 from servecast.primitives.utilisation import Curve, Floats
 from servecast.profiler.probe import GROWING, Point, Probe
 from servecast.profiler.probe_grid import between
+from servecast.profiler.probe_work import ideal_work
 
 UNKNOWN_ERROR = 1.0
 """What a line of two points is taken to be off between them: there is none to leave out."""
@@ -103,17 +101,6 @@ class Line:
         others = self.name.probe(0).sizes
         known = {name: np.full(len(sizes), float(size)) for name, size in others.items()}
         return ideal_work(self.name.key, {**known, self.name.growing: sizes}, self.device)
-
-
-def ideal_work(key: TableKey, sizes: Mapping[str, Floats], device: Accelerator) -> Floats:
-    """Ideal seconds at these sizes, one array each; where no formula is known, what grows."""
-    kind = KINDS.get(key.operation)
-    if kind is None:
-        (growing,) = GROWING[key.operation]
-        return sizes[growing]
-    site = tuple(int(sizes[name][0]) for name in kind.site)
-    at = tuple(sizes[name] for name in kind.growing)
-    return ideal_s(resized(operation_of(key), site, at), device)
 
 
 def lines_through(probe: Probe) -> list[tuple[LineId, int]]:

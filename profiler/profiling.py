@@ -17,7 +17,7 @@ from servecast.primitives.cost_store import CostStore
 from servecast.primitives.cost_table import CostTable, TableKey
 from servecast.profiler.cost_rows import CostRows
 from servecast.profiler.probe import GROWING, Bench, Probe, Timing
-from servecast.profiler.probe_lines import ideal_work
+from servecast.profiler.probe_work import ideal_work
 from servecast.profiler.refinement import Refinement
 
 SAVE_EVERY_S = 10.0

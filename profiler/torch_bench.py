@@ -4,40 +4,57 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 
-import numpy as np
-
 from servecast.errors import InputError, UnsupportedError
-from servecast.profiler.probe import Probe, Timing
-from servecast.profiler.torch_kernels import Call, Tensors, kernel_of
+from servecast.profiler.probe import COLLECTIVES, Probe, Timing
+from servecast.profiler.torch_kernels import kernel_of
+from servecast.profiler.torch_ranks import TorchRanks
+from servecast.profiler.torch_tensors import Call, Tensors
+from servecast.profiler.torch_timing import eager, in_graph, on_host
 
 INSTALL = 'pip install "servecast[profile]"'
 CACHE_BYTES = {"cpu": 2**27, "cuda": 2**28}
 """More than the last cache holds: weights come from memory in a step, and here too."""
-LEAST_REPEATS, MOST_REPEATS = 3, 40
-REPEATS_S = 0.15
-"""Repeats go on until they took this long, within their limits."""
 GRAPH_S, GRAPH_CALLS = 3e-4, 32
 """A graph holds calls for so long, but not more than so many; one of each copy at the least."""
 LONG_S = 1e-3
 """Calls from here on read so much that no copies are needed for them to find the caches cold."""
 LAUNCHES = 200
 
+REFUSALS = (RuntimeError, MemoryError, ImportError, AttributeError, TypeError)
+"""How PyTorch says no; the last three where it is too old for a kernel or an argument of one."""
+
 
 class TorchBench:
-    """Times kernels of PyTorch on one device; profiling asks it for one probe after the other."""
+    """Times kernels of PyTorch on one device; profiling asks it for one probe after the other.
 
-    def __init__(self, device: str) -> None:
-        """InputError where PyTorch is missing, or sees no such device."""
+    Collectives run in processes of their own, which start with the first; `close` ends them.
+    """
+
+    def __init__(self, device: str, processes: int = 1, threads: int | None = None) -> None:
+        """InputError where PyTorch is missing, or sees no such device, or not so many.
+
+        `threads` is for a CPU; left out, PyTorch takes as many as it likes.
+        """
         self._torch = _torch()
-        self._device = device
-        if device == "cuda" and not self._torch.cuda.is_available():
+        self._device, self._processes = device, processes
+        self._ranks: TorchRanks | None = None
+        if device != "cuda":
+            if threads is not None:
+                self._torch.set_num_threads(threads)
+            return
+        if not self._torch.cuda.is_available():
             raise InputError(
                 f"PyTorch {self._torch.__version__} sees no CUDA device",
                 hint="run it where there is one, or measure this machine with --device cpu",
+            )
+        seen = int(self._torch.cuda.device_count())
+        if processes > seen:
+            raise InputError(
+                f"{processes} processes take a device each, and PyTorch sees {seen}",
+                hint=f"measure with --processes {seen} at most",
             )
 
     @property
@@ -47,14 +64,17 @@ class TorchBench:
 
     def time(self, probe: Probe) -> Timing:
         """The time of the probe's kernel; UnsupportedError where it does not run here."""
+        if probe.key.operation in COLLECTIVES:
+            self._ranks = self._ranks or TorchRanks(self._device, self._processes)
+            return self._ranks.time(probe)
         if self._device == "cuda":
             self._torch.cuda.empty_cache()  # what the last probe left would not count as free
         tensors = Tensors(self._torch, self._device, probe.key.dtype, self._free_bytes())
         try:
             with self._torch.inference_mode():
                 calls = tensors.calls(kernel_of(probe), CACHE_BYTES[self._device])
-                return self._on_cuda(calls) if self._device == "cuda" else _on_host(calls)
-        except (RuntimeError, MemoryError) as error:  # PyTorch's own, out of memory among them
+                return self._on_cuda(calls) if self._device == "cuda" else self._on_host(calls)
+        except REFUSALS as error:
             reason = str(error).strip().partition("\n")[0][:120] or type(error).__name__
             raise UnsupportedError(f"PyTorch refuses it: {reason}") from error
 
@@ -68,58 +88,29 @@ class TorchBench:
         calls: list[Call] = [add] * LAUNCHES
         with self._torch.inference_mode():
             if self._device == "cpu":
-                return {"call": _on_host([lambda: [call() for call in calls]]).seconds / LAUNCHES}
+                together = self._on_host([lambda: [call() for call in calls]])
+                return {"call": together.seconds / LAUNCHES}
             return {
-                "eager": self._eager(calls).seconds,
-                "in a graph": self._graph(calls).seconds,
+                "eager": eager(self._torch, calls).seconds,
+                "in a graph": in_graph(self._torch, calls).seconds,
             }
 
+    def close(self) -> None:
+        """End the processes of the collectives, if any started."""
+        if self._ranks is not None:
+            self._ranks.close()
+            self._ranks = None
+
+    def _on_host(self, calls: Sequence[Call]) -> Timing:
+        return on_host(calls, is_alone=self._torch.get_num_threads() == 1)
+
     def _on_cuda(self, calls: Sequence[Call]) -> Timing:
-        first_s = self._eager(calls[:1]).seconds
+        first_s = eager(self._torch, calls[:1]).seconds
         copies = len(calls) if first_s < LONG_S else 1
         count = min(max(int(GRAPH_S / first_s), copies, 1), GRAPH_CALLS)
         turns = [calls[place % len(calls)] for place in range(count)]
-        eager, graph = self._eager(turns), self._graph(turns)
-        return Timing(graph.seconds, graph.spread, eager)
-
-    def _eager(self, calls: Sequence[Call]) -> Timing:
-        """Time of a call as the device sees it where the host starts every kernel."""
-
-        def run() -> None:
-            for call in calls:
-                call()
-
-        run()
-        return self._events(run, len(calls))
-
-    def _graph(self, calls: Sequence[Call]) -> Timing:
-        """Time of a call in a graph of them, after they ran outside of one."""
-        cuda = self._torch.cuda
-        side = cuda.Stream()
-        side.wait_stream(cuda.current_stream())
-        with cuda.stream(side):
-            calls[0]()
-        cuda.current_stream().wait_stream(side)
-        graph = cuda.CUDAGraph()
-        with cuda.graph(graph):
-            for call in calls:
-                call()
-        graph.replay()
-        return self._events(graph.replay, len(calls))
-
-    def _events(self, run: Callable[[], object], calls: int) -> Timing:
-        cuda = self._torch.cuda
-        cuda.synchronize()
-
-        def once() -> float:
-            start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
-            start.record()
-            run()
-            end.record()
-            end.synchronize()
-            return float(start.elapsed_time(end)) * 1e-3 / calls
-
-        return _repeated(once)
+        outside, graph = eager(self._torch, turns), in_graph(self._torch, turns)
+        return Timing(graph.seconds, graph.spread, outside)
 
     def _free_bytes(self) -> int:
         if self._device == "cuda":
@@ -137,31 +128,3 @@ def _torch() -> ModuleType:
             "measuring takes PyTorch, which is not installed",
             hint=f"{INSTALL}, or see with --dry-run what would be measured",
         ) from error
-
-
-def _on_host(calls: Sequence[Call]) -> Timing:
-    """Time of a call by the host's clock; the calls take turns."""
-    calls[0]()
-    turn = 0
-
-    def once() -> float:
-        nonlocal turn
-        call = calls[turn % len(calls)]
-        turn += 1
-        start = perf_counter()
-        call()
-        return perf_counter() - start
-
-    return _repeated(once)
-
-
-def _repeated(once: Callable[[], float]) -> Timing:
-    """The median of repeats, and half of what the middle 80 % of them span, relative to it."""
-    seconds: list[float] = []
-    began = perf_counter()
-    while len(seconds) < LEAST_REPEATS or (
-        len(seconds) < MOST_REPEATS and perf_counter() < began + REPEATS_S
-    ):
-        seconds.append(once())
-    low, middle, high = np.quantile(seconds, (0.1, 0.5, 0.9)).tolist()
-    return Timing(middle, (high - low) / 2 / middle)

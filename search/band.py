@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, CostSource
 from servecast.primitives.operations import Operation
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.step_cost import HostTime
 from servecast.simulator.metrics import batched_half_width
 from servecast.simulator.result import Result
 from servecast.simulator.simulate import simulate
 from servecast.simulator.slo import Slo
 from servecast.traces.workload import Workload
+
+Again = Callable[[CostSource, HostTime], Result]
+"""Runs the same deployment and workload at other costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,18 @@ def reached(
     source: CostSource,
     error: float,
     host: HostTime | None = None,
+    again: Again | None = None,
 ) -> list[Reached]:
-    """Each SLO's value with its band, by simulating again with all steps `error` faster, slower.
+    """Each SLO's value with its band, by running again with all steps `error` faster, slower.
 
     Queues amplify a model error, so scaling the latencies themselves would understate the band.
+    What runs again is the simulator, where no other is given.
     """
     host = host or HostTime()
-    ends = (1 - error, 1 + error)
-    fast, slow = (_again(result, workload, source, host, factor) for factor in ends)
+    again = again or _simulated(result, workload)
+    fast, slow = (
+        again(Scaled(source, factor), _scaled(host, factor)) for factor in (1 - error, 1 + error)
+    )
     bands: list[Reached] = []
     for slo in slos:
         low, high = sorted((fast.reached(slo, slos), slow.reached(slo, slos)))
@@ -75,12 +82,12 @@ def reached(
     return bands
 
 
-def _again(
-    result: Result, workload: Workload, source: CostSource, host: HostTime, factor: float
-) -> Result:
-    scaled = HostTime(host.step_s * factor, host.sequence_s * factor)
-    cost = CompiledStepCost(result.deployment, Scaled(source, factor), scaled)
-    return simulate(result.deployment, workload, cost=cost)
+def _simulated(result: Result, workload: Workload) -> Again:
+    return lambda source, host: simulate(result.deployment, workload, source=source, host=host)
+
+
+def _scaled(host: HostTime, factor: float) -> HostTime:
+    return HostTime(**{name: seconds * factor for name, seconds in asdict(host).items()})
 
 
 def _sampling(result: Result, slo: Slo, slos: Sequence[Slo]) -> float:

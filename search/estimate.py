@@ -90,7 +90,7 @@ class _Load:
 
 
 def _load(curves: _Curves, traffic: Traffic, limits: Limits) -> _Load:
-    fitting = limits.kv_tokens / traffic.context_mean
+    fitting = limits.kv_tokens / traffic.held_mean
     places = np.maximum(np.minimum(limits.max_num_seqs, fitting), 1.0)
     if traffic.concurrency:
         share = traffic.concurrency / limits.replicas

@@ -8,6 +8,7 @@ from math import inf
 
 import numpy as np
 
+from servecast.primitives.deployment import Deployment
 from servecast.primitives.step_costs import StepCosts, step_cost_key
 from servecast.search.answers import TIE, UNDEFINED, Answer, violation
 from servecast.search.estimate import Estimate, Limits, estimate
@@ -49,13 +50,16 @@ class Evaluator:
         self._best_price = inf
         self._bounds_price = fewest_replicas and _price_alone(objectives, workload)
         self._answers: dict[object, Answer] = {}
-        self._traffic: dict[int, Traffic] = {}
+        self._traffic: dict[tuple[int, bool], Traffic] = {}
 
-    def traffic(self, max_model_len: int) -> Traffic:
-        """The workload's statistics at a model length."""
-        if max_model_len not in self._traffic:
-            self._traffic[max_model_len] = Traffic.of(self.workload, max_model_len)
-        return self._traffic[max_model_len]
+    def traffic(self, deployment: Deployment) -> Traffic:
+        """The workload's statistics at a deployment's model length, and with its prefix cache."""
+        key = (deployment.max_model_len, deployment.enable_prefix_caching)
+        if key not in self._traffic:
+            length, caching = key
+            found = Traffic.of(self.workload, length, enable_prefix_caching=caching)
+            self._traffic[key] = found
+        return self._traffic[key]
 
     def estimate(self, candidates: Sequence[Candidate], replicas: Sequence[int]) -> Estimate:
         """The estimate of each candidate at its number of replicas, group by group."""
@@ -63,13 +67,14 @@ class Evaluator:
         groups: dict[object, list[int]] = {}
         for row, candidate in enumerate(candidates):
             d = candidate.deployment
-            key = (step_cost_key(d), d.max_num_batched_tokens, d.max_model_len)
+            traffic_key = (d.max_model_len, d.enable_prefix_caching)
+            key = (step_cost_key(d), d.max_num_batched_tokens, traffic_key)
             groups.setdefault(key, []).append(row)
         names = [field.name for field in fields(Estimate)]
         columns = np.empty((len(names), len(candidates)))
         for rows in groups.values():
             first = candidates[rows[0]].deployment
-            traffic = self.traffic(first.max_model_len)
+            traffic = self.traffic(first)
             limits = _limits(
                 [candidates[row] for row in rows],
                 [replicas[row] for row in rows],
@@ -133,7 +138,7 @@ class Evaluator:
         """The price if all tokens were out when the last request arrives: no answer is cheaper."""
         if not self._bounds_price:
             return 0.0
-        offered = self.traffic(candidate.deployment.max_model_len).output_rate
+        offered = self.traffic(candidate.deployment).output_rate
         return price_per_million(self.objectives[0], candidate.with_replicas(replicas), offered)
 
     def _fewest_that_meet(self, candidate: Candidate, counts: list[int]) -> Answer:

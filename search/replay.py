@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from servecast.primitives.deployment import Deployment
 from servecast.simulator.slo import Slo
+from servecast.traces.prefixes import cut
 from servecast.traces.workload import Workload
 
 REQUESTS_FILE = "requests.jsonl"
@@ -28,9 +29,10 @@ def bench_arguments(workload: Workload, model: str, slos: Sequence[Slo]) -> list
 
     The client's `timed_trace` data set sends each request of `REQUESTS_FILE` at its own time (or,
     for a closed loop, `concurrency` at a time) with exactly its number of prompt tokens, and asks
-    for exactly its number of output tokens. A chunk as long as the longest prompt gives each
-    prompt tokens of its own, so that none shares a prefix. SLOs that limit single requests become
-    the client's goodput, and every percentile they name is reported.
+    for exactly its number of output tokens. Prompts begin alike where they were simulated so; where
+    nothing is known of that, a chunk as long as the longest prompt gives each tokens of its own.
+    SLOs that limit single requests become the client's goodput, and every percentile they name is
+    reported.
     """
     named = {slo.percentile for slo in slos if slo.percentile is not None}
     percentiles = ",".join(f"{percentile:g}" for percentile in sorted(named.union(_PERCENTILES)))
@@ -39,7 +41,7 @@ def bench_arguments(workload: Workload, model: str, slos: Sequence[Slo]) -> list
         ("--model", model),
         ("--dataset-name", "timed_trace"),
         ("--dataset-path", REQUESTS_FILE),
-        ("--timed-trace-chunk-hash-size", str(int(workload.prompt_tokens.max()))),
+        ("--timed-trace-chunk-hash-size", str(_chunk_tokens(workload))),
         ("--num-prompts", str(len(workload))),
         *_pace(workload),
         ("--temperature", "0"),
@@ -60,14 +62,31 @@ def write_requests(workload: Workload, deployment: Deployment, path: Path) -> No
     arrivals_s = (workload.arrival_ns - workload.arrival_ns[0]) / 1e9
     columns = (arrivals_s.tolist(), workload.prompt_tokens.tolist(), outputs.tolist())
     with path.open("w", encoding="utf-8") as lines:
-        for index, (arrival_s, prompt, output) in enumerate(zip(*columns, strict=True)):
+        for chunks, arrival_s, prompt, output in zip(_chunks(workload), *columns, strict=True):
             request = {
                 "timestamp": arrival_s,
                 "input_length": prompt,
                 "output_length": output,
-                "hash_ids": [index],
+                "hash_ids": chunks,
             }
             lines.write(json.dumps(request) + "\n")
+
+
+def _chunk_tokens(workload: Workload) -> int:
+    known = workload.prefixes
+    return int(workload.prompt_tokens.max()) if known is None else known.block_tokens
+
+
+def _chunks(workload: Workload) -> Iterator[list[int]]:
+    """The ids of each prompt's chunks: those that it may share, then some that nobody else has."""
+    known, chunk_tokens = workload.prefixes, _chunk_tokens(workload)
+    unused = 0 if known is None else int((known.first + known.length).max(initial=0))
+    for row, tokens in enumerate(workload.prompt_tokens.tolist()):
+        count = -(-tokens // chunk_tokens)
+        shared = [] if known is None else cut(known.extents(row), count)
+        ids = [each for first, length in shared for each in range(first, first + length)]
+        yield ids + list(range(unused, unused + count - len(ids)))
+        unused += count - len(ids)
 
 
 def _pace(workload: Workload) -> list[Clause]:

@@ -18,7 +18,6 @@ _AS_SIMULATED = {
     "--async-scheduling": "off",
     "--data-parallel-size": "1",
     "--enable-chunked-prefill": "on",
-    "--enable-prefix-caching": "off",
     "--pipeline-parallel-size": "1",
     "--scheduling-policy": "fcfs",
 }
@@ -29,6 +28,7 @@ _FREE = frozenset(
         "--device-ids",
         "--dtype",
         "--enable-expert-parallel",
+        "--enable-prefix-caching",
         "--gpu-memory-utilization",
         "--max-num-batched-tokens",
         "--max-num-seqs",

@@ -82,7 +82,7 @@ def some_replica_fits(scenario: Scenario) -> Iterator[Fault]:
     if all(reasons):
         yield Fault(path, str(reasons[0]))
     copies = 1 if options.replicas == "auto" else min(options.replicas)
-    least = min(options.tensor_parallel_size) * copies
+    least = min(options.tensor_parallel_size) * min(options.pipeline_parallel_size) * copies
     if least > budget:
         yield Fault(path, f"needs {least} GPUs, more than hardware.gpus {budget}")
 

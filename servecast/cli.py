@@ -10,6 +10,8 @@ import typer
 from servecast import __version__
 from servecast.commands.calibrate import calibrate
 from servecast.commands.catalogue import gpus, models
+from servecast.commands.doctor import doctor
+from servecast.commands.emulate import emulate
 from servecast.commands.files import check, init
 from servecast.commands.memory import memory
 from servecast.commands.predict import predict
@@ -28,8 +30,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    *(recommend, simulate, calibrate, predict, validate),
-    *(memory, models, gpus, init, check),
+    *(recommend, simulate, emulate, calibrate, predict, validate),
+    *(memory, models, gpus, init, check, doctor),
 ):
     app.command()(verb)
 app.add_typer(profile, name="profile")

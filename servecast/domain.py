@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -44,6 +45,7 @@ def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment
         max_num_seqs=_first(options.max_num_seqs),
         max_num_batched_tokens=_first(options.max_num_batched_tokens),
     )
+    utilization = _first(options.gpu_memory_utilization) or engine.gpu_memory_utilization
     return Deployment(
         model=model,
         accelerator=device,
@@ -56,11 +58,11 @@ def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment
         max_num_batched_tokens=limits.max_num_batched_tokens,
         replicas=_replicas(fixed),
         tensor_parallel_size=options.tensor_parallel_size[0],
+        pipeline_parallel_size=options.pipeline_parallel_size[0],
         enable_expert_parallel=options.enable_expert_parallel[0],
         block_size=_first(options.block_size) or engine.block_size,
-        gpu_memory_utilization=(
-            _first(options.gpu_memory_utilization) or engine.gpu_memory_utilization
-        ),
+        enable_prefix_caching=options.enable_prefix_caching[0],
+        gpu_memory_utilization=utilization,
         num_gpu_blocks_override=_first(options.num_gpu_blocks_override),
         routing=options.routing[0],
         usd_per_gpu_hour=price(fixed, device.name),
@@ -92,11 +94,16 @@ def _engine_defaults(options: Options, version: str, device: Accelerator) -> Eng
 
 def _replicas(fixed: Scenario) -> int:
     options, budget = fixed.deployment, fixed.hardware.gpus
-    size = options.tensor_parallel_size[0]
+    sizes = {
+        "tensor_parallel_size": options.tensor_parallel_size[0],
+        "pipeline_parallel_size": options.pipeline_parallel_size[0],
+    }
+    size = prod(sizes.values())
     replicas = max(1, budget // size) if options.replicas == "auto" else options.replicas[0]
     if replicas * size > budget:
+        each = " x ".join(f"{name} {count}" for name, count in sizes.items() if count > 1)
         raise InfeasibleError(
-            f"{replicas} x tensor_parallel_size {size} takes {replicas * size} GPUs, and the "
+            f"{replicas} x {each or 'one GPU'} takes {replicas * size} GPUs, and the "
             f"budget is {budget}",
             hint=f"raise hardware.gpus to {replicas * size}, or take fewer",
         )

@@ -8,12 +8,13 @@ from servecast.checks import spec, weights_dtype
 from servecast.domain import deployment, workload
 from servecast.errors import InputError, UnsupportedError
 from servecast.primitives import catalogue
-from servecast.primitives.calibration import CalibratedSource, Calibration
+from servecast.primitives.calibration import Calibration
+from servecast.primitives.corrected_source import default_source
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.memory import ledger
 from servecast.primitives.model import ModelSpec
-from servecast.primitives.roofline import RELATIVE_ERROR, RooflineSource
+from servecast.primitives.roofline import RELATIVE_ERROR
 from servecast.scenario import Scenario
 from servecast.search.engine_defaults import EngineDefaults, defaults
 from servecast.search.recommend import Question
@@ -40,7 +41,6 @@ def question(
     calibration: Calibration | None = None,
 ) -> Question:
     """What `servecast recommend` asks of the search; `current` is the user's own start command."""
-    roofline = RooflineSource()
     space = space_of(scenario)
     command = parse(current) if current else None
     return Question(
@@ -48,7 +48,7 @@ def question(
         workload=workload(scenario),
         slos=scenario.slo,
         objectives=scenario.objective,
-        source=CalibratedSource(roofline, calibration) if calibration else roofline,
+        source=default_source(calibration),
         relative_error=RELATIVE_ERROR,
         trials=trials,
         seed=scenario.seed,
@@ -88,6 +88,7 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
         tensor_parallel_size=command.tensor_parallel_size or 1,
         enable_expert_parallel=bool(command.enable_expert_parallel),
         block_size=command.block_size or engine.block_size,
+        enable_prefix_caching=bool(command.enable_prefix_caching),
         gpu_memory_utilization=command.gpu_memory_utilization or engine.gpu_memory_utilization,
         num_gpu_blocks_override=command.num_gpu_blocks_override,
     )

@@ -15,6 +15,7 @@ TOLD_IF_OPEN = (
     "enable_expert_parallel",
     "max_model_len",
     "block_size",
+    "enable_prefix_caching",
     "gpu_memory_utilization",
     "num_gpu_blocks_override",
     "routing",

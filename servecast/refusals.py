@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 NEUTRAL: Mapping[str, tuple[str, str]] = {
-    "pipeline_parallel_size": ("pipeline parallelism", "1"),
     "data_parallel_size": ("data parallelism inside one engine", "1, and `replicas` for copies"),
-    "enable_prefix_caching": ("prefix caching", "false"),
     "async_scheduling": ("asynchronous scheduling", "false"),
     "enable_chunked_prefill": ("scheduling without chunked prefill", "true"),
     "speculative_config": ("speculative decoding", "null"),

@@ -126,7 +126,8 @@ class Options(Section):
     replicas: Replicas = (1,)
     """`auto`: as many as fit, or the fewest that meet the SLOs where cost is minimised."""
     tensor_parallel_size: Open[Count] = (1,)
-    pipeline_parallel_size: Open[Literal[1]] = (1,)
+    pipeline_parallel_size: Open[Count] = (1,)
+    """Above 1: for `emulate` alone, the simulator refuses it."""
     data_parallel_size: Open[Literal[1]] = (1,)
     enable_expert_parallel: Open[Flag] = (False,)
     quantization: Open[Weights] | None = None
@@ -141,7 +142,7 @@ class Options(Section):
     num_gpu_blocks_override: Open[Count] | None = None
     routing: Open[Routing] = ("round_robin",)
     enable_chunked_prefill: Open[Literal[True]] = (True,)
-    enable_prefix_caching: Open[Literal[False]] = (False,)
+    enable_prefix_caching: Open[Flag] = (False,)
     async_scheduling: Open[Literal[False]] = (False,)
     scheduling_policy: Open[Literal["fcfs"]] = ("fcfs",)
     speculative_config: None = None

@@ -112,6 +112,8 @@ def remarks(result: Result) -> list[str]:
     if result.truncated:
         cut = counted(result.truncated, "output")
         lines.append(f"cut short by max_tokens or max_model_len: {cut}")
+    if result.cached_share is not None:
+        lines.append(f"prefix cache: {result.cached_share:.1%} of prompt tokens found")
     if result.preemptions:
         lines.append(f"{counted(result.preemptions, 'preemption')}: the KV cache ran out of blocks")
     return lines
@@ -126,6 +128,7 @@ def result_json(result: Result, bands: Sequence[Reached]) -> Mapping[str, object
         "rejected": len(result.rejected),
         "truncated": result.truncated,
         "preemptions": result.preemptions,
+        "cached_share": result.cached_share,
         "overloaded": result.is_overloaded,
         "duration_s": result.duration_s,
         "output_tokens_per_s": result.throughput,
@@ -159,7 +162,8 @@ def deployment_json(deployment: Deployment) -> dict[str, object]:
     names = (
         "engine", "engine_version", "replicas", "tensor_parallel_size", "pipeline_parallel_size",
         "data_parallel_size", "enable_expert_parallel", "max_model_len", "max_num_seqs",
-        "max_num_batched_tokens", "block_size", "gpu_memory_utilization",
+        "max_num_batched_tokens", "block_size", "enable_prefix_caching",
+        "gpu_memory_utilization",
         "num_gpu_blocks_override", "routing", "gpus", "usd_per_gpu_hour",
     )  # fmt: skip
     return {

@@ -46,6 +46,7 @@ def write_records(path: Path, result: Result) -> None:
             "finish_s": records.finish_ns / 1e9,
             "prompt_tokens": records.prompt_tokens,
             "output_tokens": records.output_tokens,
+            "cached_tokens": records.cached_tokens,
             "preemptions": records.preemptions,
             "ttft_s": records.ttft_ns / 1e9,
             "tpot_s": records.tpot_ns / 1e9,

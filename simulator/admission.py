@@ -53,9 +53,10 @@ class Admission:
                 self._output[part],
                 workload.max_tokens[part],
             )
-            for row in zip(*(column.tolist() for column in columns), strict=True):
-                index, _, prompt_tokens, *_ = row
-                yield Request(*row, known=self._known(index, prompt_tokens))
+            rows_of_numbers = zip(*(column.tolist() for column in columns), strict=True)
+            for index, arrival_ns, prompt, output, limit in rows_of_numbers:
+                known = self._known(index, prompt)
+                yield Request(index, arrival_ns, prompt, output, limit, known)
 
     def _known(self, index: int, prompt_tokens: int) -> list[tuple[int, int]]:
         """The extents of a request's chain: its prompt's whole blocks, or all that are named."""

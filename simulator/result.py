@@ -79,6 +79,13 @@ class Result:
         """Times a request lost its KV blocks and was computed again."""
         return int(self.records.preemptions.sum())
 
+    @property
+    def cached_share(self) -> float | None:
+        """Share of prompt tokens found in the prefix cache; None where there is no cache."""
+        if not self.deployment.enable_prefix_caching or not len(self.records):
+            return None
+        return int(self.records.cached_tokens.sum()) / int(self.records.prompt_tokens.sum())
+
     @cached_property
     def ttft(self) -> Distribution:
         """Time to first token."""

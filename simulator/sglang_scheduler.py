@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from servecast.simulator.request import Request
 from servecast.simulator.reserving_scheduler import ReservingScheduler
-from servecast.simulator.scheduler import Chunk
+from servecast.simulator.scheduler import Chunk, SchedulerLimits
 
 
 class SglangScheduler(ReservingScheduler):
@@ -17,12 +17,25 @@ class SglangScheduler(ReservingScheduler):
 
     `max_num_batched_tokens` is its chunked prefill size: what a step of prompts computes in all.
     The last prompt of a step may be cut, and goes on in the next one before any other.
+
+    New requests are read from the queue at every `recv_interval`-th decode step, after each step of
+    prompts, and while nothing runs (its `--scheduler-recv-interval`, where a decode step weighs one
+    and any other weighs more than the interval).
     """
 
     mixes_decodes = False
 
+    def __init__(self, limits: SchedulerLimits, recv_interval: int = 1) -> None:
+        super().__init__(limits)
+        self._recv_interval = recv_interval
+        self._steps_since_poll = 0
+        self._read = 0
+        """How many of the waiting, from the first, have been read."""
+        self._computed_prompts = False
+
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
         """One pass: the prompt chunks of a step without decodes, or none; nobody is preempted."""
+        self._poll()
         chunks: list[Chunk] = []
         token_budget = self.limits.max_num_batched_tokens
         if self.partial is not None:
@@ -30,10 +43,30 @@ class SglangScheduler(ReservingScheduler):
             if chunk is not None:
                 chunks.append(chunk)
                 token_budget -= chunk.new_tokens
-        while token_budget > 0 and self.waiting and self._has_place(self.waiting[0]):
+        while token_budget > 0 and self._read and self._has_place(self.waiting[0]):
+            self._read -= 1
             chunk = self._admit(token_budget)
             if chunk is None:
                 break
             chunks.append(chunk)
             token_budget -= chunk.new_tokens
+        self._computed_prompts = bool(chunks)
         return chunks, []
+
+    def horizon(self, at_most: int) -> int:
+        """For how many decode steps nothing changes: until requests that wait unread are read."""
+        if self._read < len(self.waiting):
+            at_most = min(at_most, self._recv_interval - self._steps_since_poll)
+        return super().horizon(at_most)
+
+    def advance(self, steps: int) -> None:
+        """Account `steps` steps of the decode group, and the polls among them."""
+        super().advance(steps)
+        self._steps_since_poll = (self._steps_since_poll + steps) % self._recv_interval
+
+    def _poll(self) -> None:
+        """Read the queue where it is time to."""
+        if self._computed_prompts or not self.group.size:
+            self._steps_since_poll = 0
+        if not self._steps_since_poll:
+            self._read = len(self.waiting)

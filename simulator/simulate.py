@@ -8,7 +8,7 @@ import numpy as np
 import simpy
 
 from servecast.errors import UnsupportedError
-from servecast.primitives.roofline import RooflineSource
+from servecast.primitives.corrected_source import default_source
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
@@ -46,7 +46,7 @@ def simulate(
     refuse_unmodelled(deployment)
     memory = memory or ledger(deployment)
     memory.require_fit()
-    cost = cost or CompiledStepCost(deployment, source or RooflineSource(), host)
+    cost = cost or CompiledStepCost(deployment, source or default_source(), host)
     limits = scheduler_limits(deployment, memory, workload)
     return replay(deployment, workload, limits, cost)
 
@@ -98,6 +98,12 @@ def refuse_unmodelled(deployment: Deployment) -> None:
             raise UnsupportedError(
                 f"{name} {size} is not simulated yet", hint=f"set {name} to 1, or use replicas"
             )
+    if deployment.enable_prefix_caching and not ledger(deployment).geometry.is_uniform:
+        raise UnsupportedError(
+            f"prefix caching of {deployment.model.name} is not simulated yet: its KV cache has "
+            "groups of other kinds than full attention",
+            hint="set enable_prefix_caching to false",
+        )
     link, size = deployment.accelerator.link, deployment.tensor_parallel_size
     if size > link.domain:
         raise UnsupportedError(
@@ -122,6 +128,7 @@ def scheduler_limits(deployment: Deployment, memory: Ledger, workload: Workload)
         max_model_len=deployment.max_model_len,
         num_blocks=max(memory.equivalent_blocks(short), whole),
         block_size=deployment.block_size,
+        enable_prefix_caching=deployment.enable_prefix_caching,
     )
 
 

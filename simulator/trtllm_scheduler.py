@@ -22,6 +22,8 @@ class BatchWait:
     """Prompts go ahead when a step would have this share of `max_num_tokens`."""
     batch_wait_timeout_iters: int
     """Or when they were held back for so many steps."""
+    enough_requests: int | None = None
+    """Or when so many wait; None does not count them."""
 
 
 class TrtllmScheduler(ReservingScheduler):
@@ -91,7 +93,8 @@ class TrtllmScheduler(ReservingScheduler):
         wait = self._batch_wait
         if wait is None or not self.group.size or not self.waiting:
             return False
-        if self._held_steps >= wait.batch_wait_timeout_iters:
+        is_enough = wait.enough_requests is not None and len(self.waiting) >= wait.enough_requests
+        if is_enough or self._held_steps >= wait.batch_wait_timeout_iters:
             return False
         tokens = self._admissible_tokens()
         wanted = wait.batch_wait_max_tokens_ratio * self.limits.max_num_batched_tokens

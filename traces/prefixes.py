@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,15 +80,16 @@ def prefixes(
     block_tokens: int, ids: Iterable[Sequence[int]], *, names_outputs: bool = False
 ) -> Prefixes:
     """Prefixes from each request's list of block ids."""
-    starts, first, length = [0], list[Ints](), list[Ints]()
-    for listed in ids:
-        chain = np.asarray(listed, np.int64)
-        heads = np.flatnonzero(np.diff(chain, prepend=chain[:1] - 2) != 1)
-        first.append(chain[heads])
-        length.append(np.diff(heads, append=len(chain)))
-        starts.append(starts[-1] + len(heads))
-    columns = (np.array(starts), _joined(first), _joined(length))
-    return Prefixes(block_tokens, *columns, names_outputs)
+    chains = list(ids)
+    ends = np.cumsum([len(each) for each in chains], dtype=np.int64)
+    flat = np.fromiter(chain.from_iterable(chains), np.int64)
+    is_head = np.diff(flat, prepend=flat[:1] - 2) != 1
+    begins = np.concatenate(([0], ends[:-1]))
+    is_head[begins[begins < ends]] = True  # of every list that names a block
+    heads = np.flatnonzero(is_head)
+    length = np.diff(heads, append=len(flat))
+    starts = np.searchsorted(heads, np.concatenate(([0], ends)))
+    return Prefixes(block_tokens, starts, flat[heads], length, names_outputs)
 
 
 def cut(extents: list[tuple[int, int]], blocks: int) -> list[tuple[int, int]]:
@@ -99,10 +101,6 @@ def cut(extents: list[tuple[int, int]], blocks: int) -> list[tuple[int, int]]:
         kept.append((first, min(length, blocks)))
         blocks -= length
     return kept
-
-
-def _joined(parts: list[Ints]) -> Ints:
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def block_tokens_of(prompt_tokens: Ints, blocks: Ints) -> int | None:

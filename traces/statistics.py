@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from servecast.traces.prefixes import Prefixes
+from servecast.traces.prefixes import Prefixes, cut
 from servecast.traces.quantities import NS_PER_S
 from servecast.traces.workload import Ints, Workload
 
@@ -103,28 +103,33 @@ def _correlation(inputs: Ints, outputs: Ints) -> float | None:
     return float(np.corrcoef(inputs, outputs)[0, 1])
 
 
+def ideal_hits(known: Prefixes, prompt_tokens: Ints) -> tuple[Ints, Ints, int]:
+    """What a cache that forgets nothing finds of each prompt: blocks, of how many, and in the end.
+
+    Equal ids are equal chains, so a block is known exactly if its id has been seen before.
+    """
+    seen: set[int] = set()
+    hits, blocks = np.zeros_like(prompt_tokens), np.zeros_like(prompt_tokens)
+    for row, tokens in enumerate(prompt_tokens.tolist()):
+        ids: list[int] = []
+        for first, length in cut(known.extents(row), -(-tokens // known.block_tokens)):
+            ids += range(first, first + length)
+        hits[row], blocks[row] = sum(each in seen for each in ids), len(ids)
+        seen.update(ids)
+    return hits, blocks, len(seen)
+
+
 def _sharing(known: Prefixes | None, prompt_tokens: Ints) -> PrefixStatistics | None:
-    """Equal ids are equal chains, so a block is known exactly if its id has been seen before."""
     if known is None:
         return None
-    seen: set[int] = set()
-    blocks = block_hits = token_hits = 0
-    for row, tokens in enumerate(prompt_tokens.tolist()):
-        rest = -(-tokens // known.block_tokens)
-        ids: list[int] = []
-        for first, length in known.extents(row):
-            ids += range(first, first + min(length, rest - len(ids)))
-        hits = sum(each in seen for each in ids)
-        seen.update(ids)
-        blocks += len(ids)
-        block_hits += hits
-        token_hits += min(hits * known.block_tokens, tokens)
+    hits, blocks, unique = ideal_hits(known, prompt_tokens)
+    hit_tokens = np.minimum(hits * known.block_tokens, prompt_tokens)
     return PrefixStatistics(
         known.block_tokens,
-        blocks,
-        len(seen),
-        block_hit=block_hits / max(blocks, 1),
-        token_hit=token_hits / int(prompt_tokens.sum()),
+        int(blocks.sum()),
+        unique,
+        block_hit=int(hits.sum()) / max(int(blocks.sum()), 1),
+        token_hit=int(hit_tokens.sum()) / int(prompt_tokens.sum()),
     )
 
 

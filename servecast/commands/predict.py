@@ -12,12 +12,14 @@ from servecast.commands.options import Json, NoColor, Quiet
 from servecast.output import Output, counted, literal
 
 if TYPE_CHECKING:
-    from servecast.profiler.predict import Prediction, SourceOf
+    from servecast.profiler.measured_costs import MeasuredCosts
+    from servecast.profiler.predict import Prediction
 
 
 class CostKind(StrEnum):
     """Where step costs come from."""
 
+    BEST = "best"
     ROOFLINE = "roofline"
     TABLES = "tables"
 
@@ -25,7 +27,10 @@ class CostKind(StrEnum):
 Points = Annotated[Path, typer.Argument(help="A CSV of points, as in docs/predict.md.")]
 Costs = Annotated[
     CostKind,
-    typer.Option(help="Step costs: the roofline, or measured tables (needs the extra `aic`)."),
+    typer.Option(
+        help="Step costs: measured tables (needs the extra `aic`), the roofline, or for each GPU "
+        "the best of what is installed."
+    ),
 ]
 Target = Annotated[Path, typer.Option("--output", "-o", help="The CSV to write.")]
 
@@ -33,7 +38,7 @@ Target = Annotated[Path, typer.Option("--output", "-o", help="The CSV to write."
 def predict(
     points: Points,
     output: Target,
-    costs: Costs = CostKind.ROOFLINE,
+    costs: Costs = CostKind.BEST,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -50,9 +55,10 @@ def predict(
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     asked = read_points(points)
     require_writable(output.parent)
+    tables = _tables(out, costs)
     found: list[Prediction] = []
     with out.progress(f"forecasting {counted(len(asked), 'point')}") as bar:
-        for prediction in Predictor(_source_of(costs)).predict(asked):
+        for prediction in Predictor(tables).predict(asked):
             found.append(prediction)
             bar.step(len(found), len(asked))
     write_text(output, predictions_csv(found))
@@ -61,23 +67,46 @@ def predict(
         raise typer.Exit(1)
 
 
-def _source_of(costs: CostKind) -> SourceOf | None:
-    if costs is CostKind.ROOFLINE:
-        return None
+def _tables(out: Output, costs: CostKind) -> MeasuredCosts | None:
+    """The measured tables, with the roofline behind them; None for the roofline alone.
+
+    InputError where tables are asked for by name and not installed.
+    """
+    from servecast.errors import InputError
     from servecast.profiler.measured_costs import MeasuredCosts
 
-    return MeasuredCosts()
+    if costs is CostKind.ROOFLINE:
+        return None
+    try:
+        return MeasuredCosts()
+    except InputError as error:
+        if costs is CostKind.TABLES:
+            raise
+        out.note(f"priced by the roofline alone: {literal(error.message)}")
+        return None
 
 
 def _report(out: Output, output: Path, found: list[Prediction]) -> None:
     from collections import Counter
 
     refusals = Counter(each.reason for each in found if each.status != "ok")
-    forecast = len(found) - refusals.total()
+    origins = Counter(each.provenance for each in found if each.status == "ok")
     if out.json_mode:
-        value = {"written": str(output), "points": len(found), "forecast": forecast}
-        out.data({**value, "refused": dict(refusals.most_common())})
+        value = {"written": str(output), "points": len(found), "forecast": origins.total()}
+        counts = {"mostly": dict(origins.most_common()), "refused": dict(refusals.most_common())}
+        out.data({**value, **counts})
         return
-    out.line(f"wrote {literal(output)}: {forecast:,} of {counted(len(found), 'point')} forecast")
+    total = counted(len(found), "point")
+    out.line(f"wrote {literal(output)}: {origins.total():,} of {total} forecast")
+    for origin, count in origins.most_common():
+        out.line(f"  {count:,} with most of a decode step {_MEANING[origin]}")
     for reason, count in refusals.most_common():
         out.line(f"  {count:,} refused: {literal(reason)}")
+
+
+_MEANING = {
+    "measured": "from measured kernels",
+    "interpolated": "interpolated between measured kernels",
+    "extrapolated": "extrapolated from measured kernels",
+    "roofline": "from the roofline",
+}

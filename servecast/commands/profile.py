@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from servecast.primitives.cost_store import CostStore
     from servecast.primitives.cost_table import CostTable
-    from servecast.profiler.measuring import Measurement, Order
 
 profile = typer.Typer(
     help="Measure a device, or import and look at measured costs.", no_args_is_help=True
@@ -24,9 +23,6 @@ profile = typer.Typer(
 
 DEFAULT_MODELS = ["Qwen/Qwen3-0.6B", "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen3-32B"]
 DEFAULT_SIZES = [1]
-
-BUSY = 0.25
-"""Load per core beyond which the host's clock sees other work than the kernels'."""
 
 
 class Device(StrEnum):
@@ -41,6 +37,7 @@ class Format(StrEnum):
 
     BF16 = "bf16"
     FP32 = "fp32"
+    FP8 = "fp8"
 
 
 class Database(StrEnum):
@@ -51,25 +48,45 @@ class Database(StrEnum):
     CSV = "csv"
 
 
+Models = Annotated[
+    list[str], typer.Option(help="A model whose shapes are measured; may be repeated.")
+]
+Ranks = Annotated[list[int], typer.Option(min=1, help="Ranks to cut models into; may be repeated.")]
+Weights = Annotated[
+    Format, typer.Option(help="Format of weights and tokens; with fp8, tokens are in bf16.")
+]
+Operations = Annotated[
+    list[str] | None, typer.Option(help="What to measure, by default all; may be repeated.")
+]
+Processes = Annotated[
+    int, typer.Option(min=1, help="Ranks that collectives run over, a device each.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads on a CPU. One is timed by itself, whatever else runs."),
+]
+CostFile = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="The file to write, or to go on with (.csv.gz)."),
+]
+Plan = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be measured; takes no PyTorch.")
+]
+
+
 @profile.command()
 def run(
     gpu: Annotated[str, typer.Option(help="The catalogue's name of what is measured.")],
     device: Annotated[Device, typer.Option(help="What PyTorch measures on.")] = Device.CUDA,
-    model: Annotated[
-        list[str], typer.Option(help="A model whose shapes are measured; may be repeated.")
-    ] = DEFAULT_MODELS,
-    tensor_parallel_size: Annotated[
-        list[int], typer.Option(min=1, help="Ranks to cut models into; may be repeated.")
-    ] = DEFAULT_SIZES,
+    model: Models = DEFAULT_MODELS,
+    tensor_parallel_size: Ranks = DEFAULT_SIZES,
     minutes: Annotated[float, typer.Option(min=0.01, help="How long to measure.")] = 10.0,
-    dtype: Annotated[Format, typer.Option(help="Format of weights and tokens.")] = Format.BF16,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The file to write, or to go on with (.csv.gz)."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be measured; takes no PyTorch.")
-    ] = False,
+    dtype: Weights = Format.BF16,
+    operation: Operations = None,
+    processes: Processes = 1,
+    threads: Threads = None,
+    output: CostFile = None,
+    dry_run: Plan = False,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -78,18 +95,22 @@ def run(
 
     What the file has is not measured again, and Ctrl-C loses 10 seconds at most.
     """
+    from servecast.measuring import measured, operations, show_measured, show_plan
     from servecast.primitives.catalogue import accelerator
     from servecast.primitives.catalogue import model as catalogue_model
     from servecast.primitives.dtype import Dtype
     from servecast.profiler.measuring import Order
+    from servecast.profiler.probe_setup import Backend, Setup
 
-    models = [catalogue_model(name) for name in model]
-    order = Order(accelerator(gpu), tuple(models), tuple(tensor_parallel_size), Dtype(dtype))
+    models = tuple(catalogue_model(name) for name in model)
+    setup = Setup(Dtype(dtype), Backend(device), processes)
+    wanted = operations(operation)
+    order = Order(accelerator(gpu), models, tuple(tensor_parallel_size), setup, wanted)
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     if dry_run:
-        _plan(out, order)
+        show_plan(out, order)
     else:
-        _report(out, _measured(out, order, device, minutes, output), output)
+        show_measured(out, measured(out, order, minutes, threads, output), output)
 
 
 @profile.command()
@@ -141,95 +162,6 @@ def import_(
     else:
         shown = f"{counted(len(tables), 'table')}, {counted(rows, 'row')}"
         out.line(f"wrote {literal(output)}: {shown}")
-
-
-def _plan(out: Output, order: Order) -> None:
-    from servecast.profiler.probe_grid import counts
-    from servecast.profiles import show_refused
-
-    found = counts(order.grid(""))
-    unmeasured = order.shapes.unmeasured
-    if out.json_mode:
-        plan = {name: {"shapes": one, "points": all_} for name, (one, all_) in found.items()}
-        out.data({"grid": plan, "not_measured": unmeasured})
-        return
-    rows = ((name, f"{one:,}", f"{all_:,}") for name, (one, all_) in found.items())
-    out.table(("operation", "shapes", "points"), rows)
-    out.note("\nthe time left after these goes where their neighbours predict points worst")
-    show_refused(out, unmeasured)
-
-
-def _measured(
-    out: Output, order: Order, device: Device, minutes: float, output: Path | None
-) -> Measurement:
-    import time
-
-    from servecast.errors import InputError
-    from servecast.profiler.measuring import measure
-    from servecast.profiler.profiling import Budget, Progress
-    from servecast.profiler.torch_bench import TorchBench
-    from servecast.writing import require_writable
-
-    if output is None:
-        raise InputError("no file to write is named", hint="name one: -o costs.csv.gz")
-    require_writable(output.parent)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    bench, budget = TorchBench(device), Budget(minutes * 60.0, time.monotonic)
-    if device is Device.CPU:
-        _warn_if_busy(out)
-    latest = Progress()
-    try:
-        with out.progress(f"measuring {order.device.name}, seconds") as bar:
-            start = time.monotonic()
-
-            def step(progress: Progress) -> None:
-                nonlocal latest
-                latest = progress
-                bar.step(int(time.monotonic() - start), int(budget.seconds))
-
-            return measure(bench, order, output, budget, step)
-    except KeyboardInterrupt:
-        kept = counted(latest.measured, "new point")
-        out.note(f"{kept} kept in {literal(output)}: the same command goes on from there")
-        raise
-
-
-def _warn_if_busy(out: Output) -> None:
-    """Kernels of several threads wait for the last of them, which other work holds up."""
-    import os
-
-    if not hasattr(os, "getloadavg"):
-        return
-    load, _, _ = os.getloadavg()
-    if load > BUSY * (os.cpu_count() or 1):
-        out.note(f"this machine is busy (load {load:.1f}): times will be too long, and erratic\n")
-
-
-def _report(out: Output, found: Measurement, output: Path | None) -> None:
-    from servecast.profiles import (
-        refused_points,
-        show_launch,
-        show_refused,
-        show_tables,
-        tables_json,
-    )
-
-    progress = found.progress
-    refused = {**found.unmeasured, **refused_points(progress)}
-    if out.json_mode:
-        value = {"written": str(output), "measured": progress.measured, "known": progress.known}
-        value |= {"complete": progress.is_complete, "launch_s": found.launch_s}
-        out.data({**value, "tables": tables_json(found.tables), "not_measured": refused})
-        return
-    known = f", {progress.known:,} of the grid known before" if progress.known else ""
-    out.line(f"wrote {literal(output)}: {counted(progress.measured, 'point')} measured{known}\n")
-    show_tables(out, found.tables)
-    show_launch(out, found.launch_s)
-    show_refused(out, refused)
-    if progress.is_complete:
-        out.note("\nno further point pays: lines are within 2 %, or as dense as they get")
-    else:
-        out.note("\ntime was up before every line was within 2 %: the same command goes on")
 
 
 def _store(source: str) -> CostStore:

@@ -40,7 +40,7 @@ def simulate(
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     found = load(scenario)
     fitted = calibrated(out, calibration, found)
-    _simulate(out, found, _choice(found, at or []), fitted, records)
+    _simulate(out, found, choice_of(found, at or []), fitted, records)
 
 
 def _simulate(
@@ -51,16 +51,15 @@ def _simulate(
     records: Path | None,
 ) -> None:
     from servecast.domain import deployment, workload
-    from servecast.primitives.calibration import CalibratedSource
-    from servecast.primitives.roofline import RELATIVE_ERROR, RooflineSource
+    from servecast.primitives.corrected_source import default_source
+    from servecast.primitives.roofline import RELATIVE_ERROR
     from servecast.search.band import reached
     from servecast.simulator.simulate import simulate as run
     from servecast.tables import result_json, show_reached, show_result
     from servecast.writing import write_records
 
     deployed, traffic = deployment(scenario, choice), workload(scenario)
-    roofline = RooflineSource()
-    source = CalibratedSource(roofline, calibration) if calibration else roofline
+    source = default_source(calibration)
     host = calibration.host if calibration else None
     with out.progress(f"simulating {len(traffic):,} requests"):
         result = run(deployed, traffic, source=source, host=host)
@@ -78,7 +77,7 @@ def _simulate(
         raise typer.Exit(3)
 
 
-def _choice(scenario: Scenario, settings: list[str]) -> Choice:
+def choice_of(scenario: Scenario, settings: list[str]) -> Choice:
     """`name=value` texts as a choice among the values that the scenario lists."""
     from servecast.errors import InputError
 

@@ -20,6 +20,7 @@ from servecast.primitives.step_cost import CompiledStepCost, HostTime
 from servecast.simulator.engine import Engine
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.sglang_scheduler import SglangScheduler
+from servecast.simulator.transformers_scheduler import TransformersScheduler
 from servecast.simulator.trtllm_scheduler import BatchWait, TrtllmScheduler
 from servecast.simulator.vllm_scheduler import VllmScheduler
 from tests.driver import Arrival, records_of
@@ -35,8 +36,13 @@ POLICIES: dict[str, Callable[[SchedulerLimits], Scheduler]] = {
     "vllm": VllmScheduler,
     "vllm with a prefix cache": VllmScheduler,
     "sglang": SglangScheduler,
+    "sglang that polls": partial(SglangScheduler, recv_interval=5),
+    "transformers fifo": TransformersScheduler,
+    "transformers prefill_first": partial(TransformersScheduler, scheduler_type="prefill_first"),
+    "transformers without sharing": partial(TransformersScheduler, allow_block_sharing=False),
     "trtllm": TrtllmScheduler,
     "trtllm that waits": partial(TrtllmScheduler, batch_wait=BatchWait(0.5, 7)),
+    "trtllm that waits for two": partial(TrtllmScheduler, batch_wait=BatchWait(1.0, 9, 2)),
 }
 
 

@@ -13,6 +13,7 @@ from servecast.primitives.dtype import Dtype
 from servecast.primitives.operations import (
     AllReduce,
     DecodeAttention,
+    DeltaRule,
     Gemm,
     MoeExperts,
     PrefillAttention,
@@ -73,6 +74,17 @@ def test_decode_attention_reads_the_cache_of_every_sequence() -> None:
     assert decode.bytes == 4 * 1000 * 8 * 256
 
 
+@pytest.mark.parametrize(
+    ("context", "fill", "read"), [(50, 1.0, 50), (500, 1.0, 128), (500, 0.5, 64)]
+)
+def test_a_windowed_decode_reads_no_more_than_its_window_holds(
+    context: int, fill: float, read: int
+) -> None:
+    decode = DecodeAttention(4, context, 32, 8, 128, 128, Dtype.BF16, window=128, fill=fill)
+    assert decode.flops == 2 * 4 * read * 32 * 256
+    assert decode.bytes == 4 * read * 8 * 256 * 2
+
+
 def test_a_shared_latent_is_read_once_but_used_for_keys_and_values() -> None:
     decode = DecodeAttention(4, 1000.0, 128, 1, 576, 512, Dtype.BF16, shared_latent=True)
     assert decode.flops == 2 * 4 * 1000 * 128 * (576 + 512)
@@ -114,3 +126,10 @@ def test_a_curve_has_the_counts_of_its_points() -> None:
     curve = Gemm(tokens, 64, 32, Dtype.BF16)
     assert np.asarray(curve.flops).tolist() == [Gemm(m, 64, 32, Dtype.BF16).flops for m in tokens]
     assert np.asarray(curve.bytes).tolist() == [Gemm(m, 64, 32, Dtype.BF16).bytes for m in tokens]
+
+
+def test_the_delta_rule_moves_its_state_once_and_works_in_proportion_to_the_tokens() -> None:
+    one, two = (DeltaRule(tokens, 4, 16, 128, 128) for tokens in (1024.0, 2048.0))
+    state = 2 * 16 * 128 * 128 * 4
+    assert one.bytes == 1024 * (2 * 4 + 2 * 16) * 128 * 2 + state
+    assert two.flops == 2 * one.flops == 2 * 2048 * 16 * (64 * 5 * 128 + 3 * 128 * 128)

@@ -36,8 +36,13 @@ ROUND = RooflineCoefficients(
     operation_s=3e-6,
     all_reduce_s=5e-6,
     all_reduce_rank_s=1e-6,
+    experts_flops=0.5,
+    experts_flops_narrow=0.25,
+    experts_flops_expanded=0.2,
+    experts_tile_rows=(16.0, 64.0),
+    experts_s=10e-6,
 )
-BARE = replace(ROUND, operation_s=0.0, all_reduce_s=0.0, all_reduce_rank_s=0.0)
+BARE = replace(ROUND, operation_s=0.0, all_reduce_s=0.0, all_reduce_rank_s=0.0, experts_s=0.0)
 """No time but that of the roofs."""
 
 SIZES = st.integers(1, 8192)
@@ -90,6 +95,32 @@ def test_decoding_takes_as_long_as_reading_the_cache() -> None:
     """64 sequences × 1000 tokens × 8 heads × 256 × 2 B at half of 1 TB/s."""
     decode = DecodeAttention(64, 1000.0, 32, 8, 128, 128, Dtype.BF16)
     assert seconds(decode) == pytest.approx(262_144_000 / 0.5e12 + 3e-6)
+
+
+def experts(tokens: float, dtype: Dtype = Dtype.BF16) -> MoeExperts:
+    """Four experts of three matrices of 1024 x 1024; every token visits all of them."""
+    return MoeExperts(tokens, 4, 4, 4, 1024, 1024, 3, dtype)
+
+
+def test_many_tokens_in_experts_compute_half_a_tile_more_for_each() -> None:
+    """4 x 4096 rows and 4 x 32 beside them, at 6 x 1024² FLOPs and half of 100 TFLOP/s."""
+    rows = 4 * (4096 + 32)
+    flops = rows * 6.0 * 1024**2
+    assert seconds(experts(4096)) == pytest.approx(flops / 0.5e14 + 10e-6)
+
+
+def test_few_tokens_in_experts_take_as_long_as_reading_them() -> None:
+    """4 x 3 x 1024² bf16 weights are 25.2 MB, activations of 4 rows 32 KiB more."""
+    moved = 4 * 3 * 1024**2 * 2 + 4 * 2048 * 2 * 2
+    assert seconds(experts(1)) == pytest.approx(moved / 0.8e12 + 10e-6)
+
+
+def test_experts_with_weights_to_expand_compute_slower_than_those_multiplied_in_8_bits() -> None:
+    expanded = experts(4096, Dtype.MXFP4)
+    narrow = replace(expanded, multiplied_in=Dtype.FP8)
+    rows = 4 * (4096 + 32) * 6.0 * 1024**2
+    assert seconds(expanded) == pytest.approx(rows / 0.2e14 + 10e-6)
+    assert seconds(narrow) == pytest.approx(rows / 0.5e14 + 10e-6)
 
 
 def test_an_all_reduce_sends_twice_and_waits_for_every_rank() -> None:

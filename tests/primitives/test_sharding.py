@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from servecast.errors import InputError
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import (
     Attention,
+    DeltaHeads,
     DenseFfn,
     Ffn,
     LatentAttention,
@@ -54,6 +57,9 @@ def test_the_latent_is_copied_to_every_rank() -> None:
 def test_a_recurrent_state_is_cut_over_tensor_parallel_ranks() -> None:
     mixer = LinearAttention(projection_params=1000, state_elements=4096)
     assert Sharding(tensor_parallel_size=4).local_mixer(mixer) == LinearAttention(250, 1024)
+    heads = replace(mixer, delta=DeltaHeads(16, 64, 128, 128))
+    local = Sharding(tensor_parallel_size=4).local_mixer(heads)
+    assert local == LinearAttention(250, 1024, DeltaHeads(4, 16, 128, 128))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from servecast.primitives.cost_store import CostStore
 from servecast.primitives.cost_table import CostTable, TableKey, cost_table
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.ideal_time import ideal_s
+from servecast.primitives.measured_table import MeasuredTables
 from servecast.primitives.operations import (
     AllReduce,
     DecodeAttention,
+    DeltaRule,
     MoeExperts,
     Operation,
     PrefillAttention,
@@ -31,7 +34,9 @@ Floats = NDArray[np.float64]
 
 
 def source(*tables: CostTable) -> TableSource:
-    return TableSource(CostStore(tables), TablePreferences.of_engine("vllm", "0.24.0"))
+    return TableSource(
+        MeasuredTables(CostStore(tables)), TablePreferences.of_engine("vllm", "0.24.0")
+    )
 
 
 def price(found: TableSource, operation: Operation) -> Cost:
@@ -94,6 +99,49 @@ def test_the_format_of_the_kv_cache_chooses_the_table() -> None:
 def test_windowed_decodes_are_not_taken_for_whole_ones() -> None:
     with pytest.raises(UnsupportedError):
         price(source(decode_table(window=128)), decode(8, 256.0))
+
+
+def windowed(sequences: int, context: Quantity, fill: float = 1.0) -> DecodeAttention:
+    shape = decode(sequences, context)
+    return replace(shape, window=128, fill=fill)
+
+
+def windowed_table() -> CostTable:
+    """Kernels of a window of 128 that take 20 µs more as soon as a context outgrows it."""
+    points = [(b, c, *HEADS, 128) for b in (1, 8, 64) for c in (16, 128, 256, 4096)]
+    of = key("decode_attention", variant="kv=bf16")
+    one = priced(of, points, lambda row: windowed(int(row[0]), row[1]))
+    return cost_table(of, one.points, one.seconds + 20e-6 * (one.points[:, 1] > 128))
+
+
+@pytest.mark.parametrize("sequences", [1, 8, 64])
+def test_a_windowed_decode_is_as_measured_and_flat_where_it_outgrew_its_window(
+    sequences: int,
+) -> None:
+    found = source(windowed_table(), decode_table())
+    inside = price(found, windowed(sequences, 128.0))
+    ideal = 2.0 * float(ideal_s(windowed(sequences, 128.0), DEVICE))
+    assert inside.provenance is Provenance.MEASURED
+    assert float(inside.seconds) == pytest.approx(5e-6 + ideal, rel=1e-12)
+    beyond = price(found, windowed(sequences, np.array([129.0, 300.0, 4096.0, 1e6])))
+    np.testing.assert_allclose(beyond.seconds, 25e-6 + ideal, rtol=1e-12)
+
+
+def test_a_windowed_decode_takes_no_less_with_a_longer_context_or_a_fuller_window() -> None:
+    found = source(windowed_table())
+    contexts = np.arange(1.0, 600.0)
+    full, half = (price(found, windowed(12, contexts, fill)).seconds for fill in (1.0, 0.5))
+    assert np.all(np.diff(full) >= 0)
+    assert np.all(half <= full)
+
+
+def test_a_plain_decode_over_its_window_stands_in_for_a_windowed_one() -> None:
+    found = source(decode_table())
+    asked = price(found, windowed(8, np.array([100.0, 5000.0])))
+    plain = price(found, decode(8, np.array([100.0, 128.0])))
+    np.testing.assert_allclose(asked.seconds, plain.seconds, rtol=1e-12)
+    assert asked.provenance is Provenance.EXTRAPOLATED
+    assert asked.relative_error >= 0.5
 
 
 def prefill(
@@ -172,6 +220,50 @@ def test_latent_attention_has_tables_of_its_own() -> None:
             price(found, other)
 
 
+def test_latent_attention_over_picked_tokens_is_one_over_no_more_tokens_than_are_picked() -> None:
+    points = [(b, c, 16) for b in (1, 8) for c in (64, 2048, 65536)]
+    found = source(
+        priced(key("mla_decode"), points, lambda row: latent_decode(int(row[0]), row[1]))
+    )
+    picked = replace(latent_decode(8, np.array([64.0, 2048.0, 60_000.0])), window=2048)
+    seconds = price(found, picked).seconds
+    clipped = price(found, latent_decode(8, np.array([64.0, 2048.0, 2048.0]))).seconds
+    np.testing.assert_allclose(seconds, clipped, rtol=1e-12)
+
+
+def test_borrowed_latent_attention_is_the_fastest_sibling_s_at_each_size() -> None:
+    def sibling(name: str, factor: float, overhead_s: float) -> CostTable:
+        points = [(b, c, 16) for b in (1, 8) for c in (64, 1024, 65536)]
+
+        def kernel(row: Sequence[float]) -> Operation:
+            return latent_decode(int(row[0]), row[1] * factor)
+
+        return priced(key("mla_decode", source=name), points, kernel, overhead_s)
+
+    level, steep = sibling("sglang", 1.0, 50e-6), sibling("trtllm", 8.0, 5e-6)
+    asked = latent_decode(8, np.array([64.0, 1024.0, 65536.0]))
+    alone = [price(source(one), asked).seconds for one in (level, steep)]
+    both = price(source(level, steep), asked)
+    np.testing.assert_allclose(both.seconds, np.minimum(alone[0], alone[1]), rtol=1e-12)
+    assert both.provenance is Provenance.EXTRAPOLATED
+    own = TableSource(
+        MeasuredTables(CostStore([level, steep])), TablePreferences.of_engine("sglang", "0.24.0")
+    )
+    np.testing.assert_allclose(price(own, asked).seconds, alone[0], rtol=1e-12)
+
+
+def test_the_delta_rule_is_found_by_its_heads() -> None:
+    of, heads = key("delta_rule"), (4, 16, 128, 128)
+    rule = priced(of, [(1, n, *heads) for n in NEW], lambda row: DeltaRule(row[1], *heads))
+    found = source(rule)
+    cost = price(found, DeltaRule(2048.0, *heads))
+    ideal = float(ideal_s(DeltaRule(2048.0, *heads), DEVICE))
+    assert cost.provenance is Provenance.MEASURED
+    assert float(cost.seconds) == pytest.approx(5e-6 + 2.0 * ideal, rel=1e-12)
+    with pytest.raises(UnsupportedError):
+        price(found, DeltaRule(2048.0, 4, 16, 64, 64))
+
+
 def experts(tokens: Quantity, width: int = 1536, local: int = 128, matrices: int = 3) -> MoeExperts:
     return MoeExperts(tokens, 128, local, 8, 4096, width, matrices, Dtype.BF16)
 
@@ -241,3 +333,18 @@ def test_an_all_reduce_takes_the_engine_s_own_kernel_until_its_table_ends() -> N
     assert float(large.seconds) == pytest.approx(expected)
     with pytest.raises(UnsupportedError):
         price(found, AllReduce(2.0**17, 16))
+
+
+def test_more_ranks_of_a_node_than_were_measured_do_as_half_of_them_with_as_much_to_send() -> None:
+    found = source(all_reduce_table(key("all_reduce"), 21, 4e-6, 3.0))
+    wide = replace(DEVICE, link=replace(DEVICE.link, domain=32))
+    asked = found.cost(AllReduce(2.0**17, 32), wide)
+    sent = AllReduce(2.0**17, 32).bytes
+    known = found.cost(AllReduce(sent / (2 * 7 / 8), 8), wide)
+    assert float(asked.seconds) == pytest.approx(float(known.seconds), rel=1e-12)
+    assert asked.provenance is Provenance.EXTRAPOLATED
+    assert asked.relative_error >= 0.5
+    with pytest.raises(UnsupportedError):
+        found.cost(AllReduce(2.0**17, 64), wide)
+    with pytest.raises(UnsupportedError):
+        found.cost(AllReduce(2.0**17, 12), wide)

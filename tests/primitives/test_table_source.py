@@ -18,7 +18,7 @@ from servecast.primitives.cost_store import CostStore
 from servecast.primitives.cost_table import CostTable, TableKey, cost_table
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.ideal_time import ideal_s
-from servecast.primitives.measured_table import REPEAT_ERROR, SIBLING_ERROR
+from servecast.primitives.measured_table import REPEAT_ERROR, SIBLING_ERROR, MeasuredTables
 from servecast.primitives.operations import (
     DecodeAttention,
     Elementwise,
@@ -42,7 +42,7 @@ SHAPES = list(product(SIDES, SIDES))
 
 
 def source(*tables: CostTable, preferences: TablePreferences = VLLM) -> TableSource:
-    return TableSource(CostStore(tables), preferences)
+    return TableSource(MeasuredTables(CostStore(tables)), preferences)
 
 
 def price(found: TableSource, operation: Operation) -> Cost:

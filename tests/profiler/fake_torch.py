@@ -76,6 +76,7 @@ def fake_torch(device: Device, *, has_cuda: bool = True) -> ModuleType:
     stream = SimpleNamespace(wait_stream=nothing)
     cuda = SimpleNamespace(
         is_available=lambda: has_cuda,
+        device_count=lambda: 1,
         mem_get_info=lambda: (2**30, 2**30),
         empty_cache=nothing,
         synchronize=nothing,

@@ -10,15 +10,17 @@ from servecast.primitives.catalogue import accelerator, model
 from servecast.primitives.dtype import Dtype
 from servecast.profiler.measuring import Order
 from servecast.profiler.probe import Probe, Timing
+from servecast.profiler.probe_setup import Setup
 
 H200 = accelerator("h200_sxm")
 QWEN = model("Qwen/Qwen3-0.6B")
+BF16 = Setup(Dtype.BF16)
 
 
-def order(*models: str, tensor_parallel_size: int = 1) -> Order:
+def order(*models: str, tensor_parallel_size: int = 1, setup: Setup = BF16) -> Order:
     """What measuring these models on an H200 asks for; the small Qwen where none is named."""
     specs = tuple(model(name) for name in models) or (QWEN,)
-    return Order(H200, specs, (tensor_parallel_size,), Dtype.BF16)
+    return Order(H200, specs, (tensor_parallel_size,), setup)
 
 
 def affine(probe: Probe) -> float:

@@ -135,6 +135,36 @@ def test_a_module_of_latent_attention_says_its_model(database: Database) -> None
     assert table.points.tolist() == [[2, 129, 16]]
 
 
+def test_a_module_of_sparse_attention_says_its_model_by_its_width(database: Database) -> None:
+    row = {
+        **{"kernel_source": "trtllm", "mla_dtype": "bfloat16", "kv_cache_dtype": "fp8"},
+        **{"gemm_type": "fp8_block", "model": "zai-org/GLM-5-FP8", "num_heads": 8},
+        **{"architecture": "GlmMoeDsaForCausalLM", "op_name": "dsa_context_module"},
+        **{"batch_size": 1, "isl": 4096, "tp_size": 8, "step": 2048, "latency": 1.5},
+    }
+    reuser = row | {"op_name": "dsa_context_module_skip_indexer", "latency": 0.5}
+    family = "sparse_attention"
+    database.add("dsa_context_module_perf", [row, reuser], family=family, source="sglang")
+    table = database.only()
+    assert table.key.operation == "dsa_prefill_module"
+    assert table.key.variant == "kv=fp8,gemm=fp8,scaling=block,kernel=trtllm"
+    assert table.points.tolist() == [[1, 4096, 2048, 8, 6144]]
+    assert table.seconds.tolist() == [1.5e-3]
+
+
+def test_of_gated_delta_nets_the_rule_over_a_prompt_is_taken(database: Database) -> None:
+    row = {
+        **{"kernel_source": "chunk_gated_delta_rule", "phase": "context", "batch_size": 1},
+        **{"seq_len": 2048, "num_k_heads": 4, "num_v_heads": 16, "head_k_dim": 128},
+        **{"head_v_dim": 128, "latency": 0.1},
+    }
+    others = [row | {"kernel_source": name} for name in ("causal_conv1d_fn", "fused_recurrent")]
+    database.add("gdn_perf", [row, *others], family="linear_attention", source="sglang")
+    table = database.only()
+    assert table.key.operation == "delta_rule"
+    assert table.points.tolist() == [[1, 2048, 4, 16, 128, 128]]
+
+
 def test_sending_to_experts_is_in_microseconds_even_in_latency(database: Database) -> None:
     row = {
         **{"kernel_source": "deepep", "comm_backend": "deepep_ll", "comm_dtype": "default"},

@@ -14,6 +14,7 @@ from tests.profiler.silicon_rows import point
         (16, 1, 4, 4, (4, 1, 4, 4)),
         (64, 1, 8, 8, (8, 1, 8, 8)),
         (1, 16, 4, 4, (1, 4, 4, 4)),
+        (1, 4, 2, 2, (1, 2, 2, 2)),
         (4, 4, 1, 16, (4, 1, 4, 4)),
         (1, 1, 4, 1, (4, 1, 1, 4)),
     ],
@@ -38,3 +39,10 @@ def test_possible_labels_stay(moe_tp: int, moe_ep: int) -> None:
 def test_expert_sizes_of_a_dense_model_mean_nothing() -> None:
     found = layout(point(tp_size="2", moe_tp_size="0", moe_ep_size="0"), has_experts=False)
     assert (found.tensor, found.moe_expert, found.gpus, found.repair) == (2, 1, 2, "")
+
+
+def test_clients_are_dealt_out_over_attention_ranks() -> None:
+    sizes = {"tp_size": "1", "attention_dp_size": "8", "moe_tp_size": "1", "moe_ep_size": "8"}
+    found = layout(point(**sizes), has_experts=True)
+    assert (found.attention_data, found.gpus, found.repair) == (8, 8, "")
+    assert [found.clients_a_rank(clients) for clients in (4, 16, 17)] == [1, 2, 3]

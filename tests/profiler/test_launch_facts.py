@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from servecast.primitives import catalogue
 from servecast.primitives.dtype import Dtype
 from servecast.profiler.launch import Launch
@@ -28,15 +30,44 @@ def test_a_blank_version_is_a_new_one_and_an_old_one_schedules_between_steps() -
     assert launch(**kimi, engine_version="").schedules_ahead
     old = launch(**kimi, engine_version="0.12.0")
     assert not old.schedules_ahead
-    assert not old.host.overlaps
+    assert old.host.overlapped_step_s == 0.0
 
 
 def test_sglang_polls_less_often_with_many_clients() -> None:
     deepseek = {"model": "deepseek-ai/DeepSeek-R1", "gpu": "B200-180GB", "engine": "sglang"}
     found = launch(**deepseek, precision="fp4")
-    assert found.first_token_lag_steps(8) == 15
-    assert found.first_token_lag_steps(16) == 25
-    assert launch().first_token_lag_steps(64) == 0
+    assert [found.recv_interval(clients) for clients in (8, 16)] == [10, 30]
+    assert launch().recv_interval(64) == 1
+
+
+def test_scripts_name_the_kernel_of_4_bit_experts() -> None:
+    gptoss = {"model": "openai/gpt-oss-120b", "precision": "fp4"}
+    assert launch(**gptoss).experts_kernel == "marlin"
+    assert launch(**gptoss, gpu="B200-180GB").experts_kernel == "mxfp8"
+    assert launch(**gptoss, gpu="B200-180GB", engine="trtllm").experts_kernel == "mxfp8"
+    assert launch().experts_kernel == ""
+
+
+def test_prompts_of_eager_engines_take_the_host_s_time() -> None:
+    deepseek = {"model": "deepseek-ai/DeepSeek-R1", "gpu": "B200-180GB", "precision": "fp8"}
+    eager = launch(**deepseek, engine="sglang").host.eager_step_s
+    assert eager == pytest.approx(61 * 2.3e-3)
+    plain = launch(**deepseek, engine="trtllm", engine_version="1.1.0rc2.post2")
+    assert plain.host.eager_step_s == eager
+    captured = {"osl": "1024", "engine_version": "1.2.0rc6.post2", "concurrency": "64"}
+    assert launch(**deepseek, engine="trtllm", **captured).host.eager_step_s < 0.6 * eager
+
+
+def test_attention_ranks_of_tensorrt_llm_wait_for_each_other() -> None:
+    deepseek = {"model": "deepseek-ai/DeepSeek-R1", "gpu": "B200-180GB", "precision": "fp4"}
+    rows = deepseek | {"engine": "trtllm", "attention_dp_size": "8", "tp_size": "1"}
+    wait = launch(**rows, engine_version="1.2.0rc6.post2").batch_wait
+    assert wait is not None
+    assert (wait.batch_wait_timeout_iters, wait.enough_requests) == (30, 2)
+    drafting = launch(**rows, engine_version="1.2.0rc6.post3")
+    assert drafting.draft_tokens == 1
+    assert drafting.batch_wait is not None
+    assert drafting.batch_wait.batch_wait_timeout_iters == 52, "1.75 tokens a step"
 
 
 def test_tensorrt_llm_has_room_for_a_prompt_beside_all_decodes() -> None:

@@ -69,6 +69,16 @@ def test_a_device_is_imported_once(database: Database, monkeypatch: pytest.Monke
     assert imported == ["h200_sxm"]
 
 
+def test_versions_that_were_not_measured_share_a_source(database: Database) -> None:
+    row = {"gemm_dtype": "bfloat16", "n": 4096, "k": 4096, "kernel_source": "made up"}
+    database.add("gemm_perf", [row | {"m": 1, "latency": 1.0, "n": 8192}], version="0.19.0")
+    costs = MeasuredCosts()
+    unknown = [costs(replace(ON_H200, engine_version=version)) for version in ("0.30", "0.31")]
+    known = [costs(replace(ON_H200, engine_version=version)) for version in ("0.24.0", "0.19.0")]
+    assert unknown[0] is unknown[1]
+    assert len({id(source) for source in (unknown[0], *known)}) == 3
+
+
 def test_the_missing_database_names_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aic_package, "DISTRIBUTION", "no-such-distribution")
     with pytest.raises(InputError) as refused:

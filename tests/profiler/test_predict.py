@@ -51,18 +51,12 @@ def test_every_engine_is_forecast(engine: str) -> None:
         ({"concurrency": "", "batch_size": ""}, "concurrency"),
         ({"model": "no/such-model"}, "`no/such-model` is unknown"),
         ({"gpu": "B2000"}, "`B2000` is unknown"),
-        ({"tp_size": "16"}, "16 GPUs"),
-        ({"tp_size": "1", "precision": "bf16", "gpu": "H100-SXM-80GB"}, "KV cache"),
+        ({"tp_size": "16"}, "16 GPUs are more than the 8 of a node"),
         (
-            {
-                "model": "openai/gpt-oss-120b",
-                "tp_size": "1",
-                "attention_dp_size": "4",
-                "moe_tp_size": "1",
-                "moe_ep_size": "4",
-            },
-            "attention data parallelism",
+            {"model": "deepseek-ai/DeepSeek-R1", "gpu": "GB200-192GB", "tp_size": "72"},
+            "72 GPUs are more than the 8 of a node",
         ),
+        ({"tp_size": "1", "precision": "bf16", "gpu": "H100-SXM-80GB"}, "KV cache"),
     ],
 )
 def test_what_cannot_be_forecast_says_why(cells: dict[str, str], reason: str) -> None:
@@ -72,6 +66,32 @@ def test_what_cannot_be_forecast_says_why(cells: dict[str, str], reason: str) ->
     assert "\n" not in found.reason
     assert found.tpot_ms is None
     assert found.band("tpot_ms") is None
+
+
+def test_attention_data_parallelism_is_forecast_for_one_of_its_ranks() -> None:
+    sizes = {"tp_size": "1", "attention_dp_size": "4", "moe_tp_size": "1", "moe_ep_size": "4"}
+    row = {"model": "openai/gpt-oss-120b", "engine": "trtllm", "gpu": "B200-180GB", **sizes}
+    deployment, _, cut = deployment_of(point(**row, concurrency="64"))
+    assert (deployment.data_parallel_size, cut.gpus) == (4, 4)
+    ranks = predicted(**row, concurrency="64")
+    assert ranks.status == "ok"
+    assert ranks.tpot_ms is not None
+    assert ranks.ttft_ms is not None
+    assert ranks.out_tok_s_per_gpu is not None
+    seconds = (ranks.ttft_ms + 127 * ranks.tpot_ms) / 1e3
+    assert ranks.out_tok_s_per_gpu == pytest.approx(64 * 128 / seconds / 4)
+    fuller = predicted(**row, concurrency="256").tpot_ms
+    assert fuller is not None
+    assert fuller > ranks.tpot_ms
+
+
+def test_a_server_that_drafts_is_faster_a_token() -> None:
+    row = {"model": "deepseek-ai/DeepSeek-R1", "engine": "trtllm", "gpu": "B200-180GB"}
+    plain = predicted(**row, engine_version="1.2.0rc6.post2").tpot_ms
+    drafting = predicted(**row, engine_version="1.2.0rc6.post3").tpot_ms
+    assert plain is not None
+    assert drafting is not None
+    assert plain / 2.7 < drafting < plain / 1.3
 
 
 def test_points_do_not_depend_on_the_company_they_are_in() -> None:

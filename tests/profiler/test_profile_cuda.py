@@ -11,7 +11,7 @@ from servecast.primitives.cost_table import TableKey
 from servecast.profiler import torch_bench
 from servecast.profiler.probe import Probe
 from servecast.profiler.torch_bench import CACHE_BYTES, GRAPH_CALLS, TorchBench
-from servecast.profiler.torch_kernels import Call, Kernel, Tensors
+from servecast.profiler.torch_tensors import Call, Kernel, Tensors
 from tests.profiler.fake_torch import EAGER_S, IN_GRAPH_S, Device, fake_torch
 
 PROBE = Probe(TableKey("gemm", "h200_sxm", "bf16", "servecast", "1"), (8, 4096, 4096))
@@ -72,21 +72,36 @@ def test_launches_are_told_apart(device: Device) -> None:
     assert launch_s == pytest.approx({"eager": EAGER_S, "in a graph": IN_GRAPH_S})
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("CUDA out of memory\nand much more"), "CUDA out of memory"),
+        (AttributeError("no attribute 'grouped_mm'"), "no attribute 'grouped_mm'"),
+        (ImportError("No module named 'torch.nn.attention.varlen'"), "No module named"),
+    ],
+)
 def test_what_pytorch_refuses_is_a_reason_in_one_line(
-    device: Device, monkeypatch: pytest.MonkeyPatch
+    error: Exception, reason: str, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(kernel: Kernel, cache_bytes: int) -> list[Call]:
-        raise RuntimeError("CUDA out of memory\nand much more")
+        raise error
 
     monkeypatch.setattr(with_copies(monkeypatch, device, 1), "calls", broken)
     with pytest.raises(UnsupportedError) as refusal:
         TorchBench("cuda").time(PROBE)
-    assert refusal.value.message == "PyTorch refuses it: CUDA out of memory"
+    assert refusal.value.message.startswith(f"PyTorch refuses it: {reason}")
+    assert "\n" not in refusal.value.message
 
 
 def test_the_version_names_the_build(device: Device) -> None:
     assert device.now_s == 0
     assert TorchBench("cuda").version == "torch 9.9.0+fake"
+
+
+def test_more_processes_than_devices_are_refused(device: Device) -> None:
+    assert device.now_s == 0
+    with pytest.raises(InputError, match="2 processes take a device each, and PyTorch sees 1"):
+        TorchBench("cuda", processes=2)
 
 
 def test_without_a_gpu_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -15,13 +17,19 @@ from servecast.primitives.cost_file import read_costs
 from servecast.primitives.cost_table import TableKey
 from servecast.primitives.dtype import Dtype
 from servecast.profiler.measuring import measure
-from servecast.profiler.probe import Probe
+from servecast.profiler.probe import COLLECTIVES, Probe
+from servecast.profiler.probe_setup import Backend, Setup
 from servecast.profiler.profiling import Budget
 from servecast.profiler.torch_bench import TorchBench
-from servecast.profiler.torch_kernels import MOST_COPIES, Tensors, kernel_of
+from servecast.profiler.torch_kernels import kernel_of
+from servecast.profiler.torch_ranks import TorchRanks
+from servecast.profiler.torch_tensors import MOST_COPIES, Tensors
 from tests.profiler.probe_cases import order
 
-pytestmark = [pytest.mark.slow, pytest.mark.engine]  # PyTorch comes with the engine
+pytestmark = [pytest.mark.slow, pytest.mark.engine(name="torch")]  # PyTorch comes with the engine
+
+CPU = Setup(Dtype.FP32, Backend.CPU)
+GEMM = TableKey("gemm", "h200_sxm", "fp32", "servecast", "1")
 
 
 @pytest.fixture
@@ -33,18 +41,15 @@ def torch() -> ModuleType:
 @pytest.mark.usefixtures("torch")
 def test_a_few_seconds_on_the_cpu(tmp_path: Path) -> None:
     bench, target = TorchBench("cpu"), tmp_path / "costs.csv"
-    asked = replace(order(), dtype=Dtype.FP32)
+    kinds = frozenset(
+        {"gemm", "prefill_attention", "decode_attention", "verify_attention", "sampling"}
+    )
+    asked = replace(order(setup=CPU), operations=kinds)
     found = measure(bench, asked, target, Budget(15.0, monotonic), lambda progress: None)
     refused = [reason for reason in found.progress.refused if "would take more" not in reason]
     assert refused == []
     assert found.progress.measured >= 10
-    assert {table.key.operation for table in read_costs(target)} == {
-        "gemm",
-        "prefill_attention",
-        "decode_attention",
-        "elementwise",
-        "sampling",
-    }
+    assert {table.key.operation for table in read_costs(target)} == kinds
     assert 0 < found.launch_s["call"] < 1e-3
     for table in found.tables:
         assert np.all((table.seconds > 1e-7) & (table.seconds < 10))
@@ -52,40 +57,52 @@ def test_a_few_seconds_on_the_cpu(tmp_path: Path) -> None:
         assert table.key.version.startswith("torch ")
 
 
-def test_a_chunk_sees_its_past_and_no_later_token(torch: ModuleType) -> None:
-    key = TableKey("prefill_attention", "h200_sxm", "fp32", "servecast", "1")
-    whole, chunk = (
-        kernel_of(Probe(key, (1, new, past, 4, 2, 16, 0))) for new, past in ((32, 0), (8, 24))
-    )
-    torch.manual_seed(0)
-    query, keys, values = (torch.randn(1, heads, 32, 16) for heads in (4, 2, 2))
-    assert (whole.mask, chunk.mask) == (None, (8, 32))
-    mask = Tensors(torch, "cpu", "fp32", 2**30).mask((8, 32))
-    expected = whole.call(torch, [query, keys, values])
-    last = chunk.call(torch, [query[:, :, 24:], mask, keys, values])
-    assert bool(torch.allclose(torch.narrow(expected, 2, 24, 8), last, atol=1e-5))
+@pytest.mark.usefixtures("torch")
+@pytest.mark.parametrize("name", COLLECTIVES)
+def test_two_processes_reach_each_other(name: str, ranks: TorchBench) -> None:
+    key = TableKey(name, "h200_sxm", "fp32", "servecast", "1", "kernel=gloo")
+    timing = ranks.time(Probe(key, (4096, 2)))
+    assert 1e-6 < timing.seconds < 1
 
 
-def test_a_decode_reads_every_cached_token_of_its_own_kv_head(torch: ModuleType) -> None:
-    key = TableKey("decode_attention", "h200_sxm", "fp32", "servecast", "1")
-    kernel = kernel_of(Probe(key, (3, 9, 4, 2, 16, 0)))
-    shapes = (*kernel.hot, *kernel.cold)
-    assert shapes == ((3, 4, 1, 16), (3, 2, 9, 16), (3, 2, 9, 16))
-    query, keys, values = (torch.zeros(shape) for shape in shapes)
-    values[:, 1] = torch.arange(9.0)[:, None]  # even shares: the mean, of the second KV head
-    out = kernel.call(torch, [query, keys, values])
-    assert torch.mean(out, dim=(0, 2, 3)).tolist() == pytest.approx([0, 0, 4, 4])
+@pytest.fixture(scope="module")
+def ranks() -> Generator[TorchBench]:
+    pytest.importorskip("torch")
+    bench = TorchBench("cpu", processes=2)
+    yield bench
+    bench.close()
+
+
+@pytest.mark.usefixtures("torch")
+def test_ranks_of_which_one_has_died_are_not_waited_for() -> None:
+    others = set(multiprocessing.active_children())
+    ranks = TorchRanks("cpu", 2)
+    (_, last) = sorted(set(multiprocessing.active_children()) - others, key=lambda each: each.name)
+    last.kill()
+    last.join()
+    probe = Probe(TableKey("all_reduce", "x", "fp32", "servecast", "1", "kernel=gloo"), (64, 2))
+    with pytest.raises(UnsupportedError, match="a process of the collectives failed"):
+        ranks.time(probe)
+    with pytest.raises(UnsupportedError, match="have ended"):
+        ranks.time(probe)
 
 
 def test_calls_take_turns_on_copies_that_exceed_the_cache(torch: ModuleType) -> None:
-    key = TableKey("gemm", "h200_sxm", "fp32", "servecast", "1")
-    kernel = kernel_of(Probe(key, (2, 64, 64)))  # weights of 16 KiB
+    kernel = kernel_of(Probe(GEMM, (2, 64, 64)))  # weights of 16 KiB
     tensors = Tensors(torch, "cpu", "fp32", 2**30)
     assert len(tensors.calls(kernel, 2**16)) == 4
     assert len(tensors.calls(kernel, 2**40)) == MOST_COPIES
 
 
 def test_memory_that_is_short_is_a_reason(torch: ModuleType) -> None:
-    key = TableKey("gemm", "h200_sxm", "fp32", "servecast", "1")
     with pytest.raises(UnsupportedError, match="free memory"):
-        Tensors(torch, "cpu", "fp32", 2**20).calls(kernel_of(Probe(key, (1, 4096, 4096))), 1)
+        Tensors(torch, "cpu", "fp32", 2**20).calls(kernel_of(Probe(GEMM, (1, 4096, 4096))), 1)
+
+
+@pytest.mark.usefixtures("torch")
+def test_a_kernel_that_does_not_run_here_is_a_reason() -> None:
+    flash = TableKey("prefill_attention", "x", "fp32", "servecast", "1", "kernel=flash_varlen")
+    with pytest.raises(UnsupportedError, match="PyTorch refuses it"):
+        TorchBench("cpu").time(Probe(flash, (1, 16, 0, 4, 2, 16, 8)))
+    with pytest.raises(UnsupportedError, match="no kernel for gemm cutlass"):
+        kernel_of(Probe(replace(GEMM, variant="kernel=cutlass"), (16, 16, 16)))

@@ -181,7 +181,7 @@ def test_an_empty_workload_is_refused(tmp_path: Path) -> None:
         emit(DEPLOYMENT, BLOCKS, Workload("empty", none, none, none, none), tmp_path / "1", why="")
 
 
-@pytest.mark.engine
+@pytest.mark.engine(name="vllm")
 @pytest.mark.parametrize("deployment", [DEPLOYMENT, TWO], ids=["one", "two"])
 def test_the_engines_own_parsers_understand_the_files(
     deployment: Deployment, tmp_path: Path

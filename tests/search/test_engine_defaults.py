@@ -55,7 +55,7 @@ def test_the_features_that_are_on_by_default_are_stated() -> None:
     assert found.release in found.source
 
 
-@pytest.mark.engine
+@pytest.mark.engine(name="vllm")
 @pytest.mark.parametrize(("name", "memory_gib", "seqs", "tokens"), DEVICES)
 def test_the_engine_itself_says_the_same(
     name: str, memory_gib: float, seqs: int, tokens: int, monkeypatch: pytest.MonkeyPatch

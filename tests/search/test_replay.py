@@ -11,6 +11,7 @@ import pytest
 
 from servecast.search.emit import emit
 from servecast.simulator.slo import parse_slo
+from servecast.traces.prefixes import prefixes
 from tests.emitted_cases import BLOCKS, DEPLOYMENT, WORKLOAD, bench_words
 
 OBJECTIVES = (
@@ -31,6 +32,20 @@ def test_the_requests_are_those_that_were_simulated(tmp_path: Path) -> None:
         {"timestamp": 0.25, "input_length": 2000, "output_length": 1, "hash_ids": [1]},
         {"timestamp": 3.000000001, "input_length": 300, "output_length": 16384, "hash_ids": [2]},
     ]
+
+
+def test_prompts_begin_alike_where_they_were_simulated_so(tmp_path: Path) -> None:
+    shared = dataclasses.replace(WORKLOAD, prefixes=prefixes(64, [[5, 6], [5, 6, 9], []]))
+    emit(DEPLOYMENT, BLOCKS, shared, tmp_path / "1", why="")
+    lines = (tmp_path / "1" / "requests.jsonl").read_text().splitlines()
+    first, second, third = (json.loads(line)["hash_ids"] for line in lines)
+    assert (first, second[:3]) == ([5, 6], [5, 6, 9])
+    assert [len(ids) for ids in (first, second, third)] == [2, 32, 5]  # of 100, 2000, 300 tokens
+    own = [*second[3:], *third]
+    assert len(set(own)) == len(own)
+    assert min(own) > 9
+    sent = bench_words(tmp_path / "1")
+    assert sent[sent.index("--timed-trace-chunk-hash-size") + 1] == "64"
 
 
 def test_the_benchmark_replays_arrivals_and_holds_requests_to_the_objectives(
@@ -62,7 +77,7 @@ def test_a_closed_loop_is_sent_so_many_at_a_time(tmp_path: Path) -> None:
     assert "think for 1.5 s" in (tmp_path / "1" / "why.md").read_text()
 
 
-@pytest.mark.engine
+@pytest.mark.engine(name="vllm")
 def test_the_engines_own_client_draws_the_simulated_requests(tmp_path: Path) -> None:
     datasets = pytest.importorskip("vllm.benchmarks.datasets.datasets")
     parser = pytest.importorskip("vllm.utils.argparse_utils").FlexibleArgumentParser()

@@ -126,7 +126,6 @@ def test_what_changes_the_schedule_and_is_not_modelled_is_named() -> None:
         "--speculative-config.method ngram --speculative-config.num_speculative_tokens 3 -O3"
     )
     assert command.unmodelled == (
-        "--enable-prefix-caching",
         "--async-scheduling",
         "--no-enable-chunked-prefill",
         "--scheduling-policy priority",
@@ -185,7 +184,7 @@ def test_options_hidden_in_a_file_are_refused() -> None:
         parse("vllm serve m --config serve.yaml")
 
 
-@pytest.mark.engine
+@pytest.mark.engine(name="vllm")
 def test_the_table_of_options_is_that_of_the_engines_own_parser() -> None:
     arities: dict[Any, str] = {None: "value", 0: "flag", "+": "list", "?": "optional"}
     parser = pytest.importorskip("vllm.utils.argparse_utils").FlexibleArgumentParser()

@@ -17,7 +17,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 CURRENT = [
     ("vllm serve Qwen/Qwen3-8B", ("serves `Qwen/Qwen3-8B`", "Llama-3.1-8B", "same model")),
     ("vllm serve nobody/nothing", ("nobody/nothing", "servecast models")),
-    ("vllm serve {m} --enable-prefix-caching", ("not modelled", "--enable-prefix-caching")),
+    ("vllm serve {m} --async-scheduling", ("not modelled", "--async-scheduling")),
     (
         "vllm serve {m} --max-num-sequences 8",
         ("`--max-num-sequences`", "did you mean `--max-num-seqs`?"),

@@ -51,7 +51,7 @@ SCENARIOS = [
     Bad("too many GPUs", "[1, 2]", "[4, 8]", ("tensor_parallel_size", "4 GPUs", "hardware.gpus 2")),
     Bad("no such split", "[1, 2]", "3", ("tensor_parallel_size", "divide")),
     Bad("too long a model", "8192", "999999", ("max_model_len", "`999999`", "131072 or less")),
-    Bad("a prefix cache", "replicas: auto", "enable_prefix_caching: true", ("prefix caching",)),
+    Bad("overlap", "replicas: auto", "async_scheduling: true", ("asynchronous scheduling",)),
     Bad("a number as text", "gpus: 2", "gpus: two", ("hardware.gpus", "`two`")),
     Bad("no trace", TRACE, "{trace: nothing.csv}", ("workload.trace", "nothing.csv", "no file")),
     Bad("not YAML", "objective: cost", "objective: [cost", ("not YAML", "line")),

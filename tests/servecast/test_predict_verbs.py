@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from servecast.errors import InputError
+from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.cost import Cost, CostSource, Provenance
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.operations import Operation
+from servecast.primitives.roofline import RooflineSource
+from servecast.profiler import measured_costs
 from tests.command import assert_refused, run
 from tests.profiler.silicon_rows import row, write
 
@@ -37,8 +45,45 @@ def test_points_to_predictions_to_errors() -> None:
 
 def test_predict_as_json() -> None:
     write(Path("points.csv"), [row()])
-    told = run("predict", "points.csv", "-o", "pred.csv", "--json").json
-    assert told == {"written": "pred.csv", "points": 1, "forecast": 1, "refused": {}}
+    told = run("predict", "points.csv", "-o", "pred.csv", "--costs", "roofline", "--json").json
+    counts = {"mostly": {"roofline": 1}, "refused": {}}
+    assert told == {"written": "pred.csv", "points": 1, "forecast": 1, **counts}
+
+
+class Measured:
+    """The roofline, passed off as measured."""
+
+    def cost(self, operation: Operation, device: Accelerator) -> Cost:
+        return replace(RooflineSource().cost(operation, device), provenance=Provenance.MEASURED)
+
+
+def test_measured_tables_are_used_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Measured()
+
+    def of(_: Deployment) -> CostSource:
+        return source
+
+    monkeypatch.setattr(measured_costs, "MeasuredCosts", lambda: of)
+    write(Path("points.csv"), [row()])
+    for costs in ((), ("--costs", "tables")):
+        told = run("predict", "points.csv", "-o", "pred.csv", *costs)
+        assert "1 with most of a decode step from measured kernels" in told.out
+    told = run("predict", "points.csv", "-o", "pred.csv", "--costs", "roofline")
+    assert "1 with most of a decode step from the roofline" in told.out
+
+
+def test_without_tables_the_roofline_answers_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise InputError("the database is not installed", hint='pip install "servecast[aic]"')
+
+    monkeypatch.setattr(measured_costs, "MeasuredCosts", missing)
+    write(Path("points.csv"), [row()])
+    told = run("predict", "points.csv", "-o", "pred.csv")
+    assert told.code == 0
+    assert "by the roofline alone: the database is not installed" in told.err
+    assert "1 with most of a decode step from the roofline" in told.out
+    refused = run("predict", "points.csv", "-o", "pred.csv", "--costs", "tables")
+    assert_refused(refused, 2, "not installed", "servecast[aic]")
 
 
 def test_nothing_forecast_is_a_failure_and_the_file_says_why() -> None:

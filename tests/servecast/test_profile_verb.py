@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -24,9 +25,11 @@ class QuickBench:
     """Stands in for PyTorch: any kernel takes 10 µs."""
 
     version = "quick 1"
+    asked: ClassVar[list[tuple[str, int, int | None]]] = []
+    """Device, processes and threads of every bench that was made."""
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, device: str, processes: int = 1, threads: int | None = None) -> None:
+        self.asked.append((device, processes, threads))
 
     def time(self, probe: Probe) -> Timing:
         """10 µs, but for the sampler, which is missing."""
@@ -37,6 +40,9 @@ class QuickBench:
     def launch_s(self) -> Mapping[str, float]:
         """3 µs."""
         return {"eager": 3e-6}
+
+    def close(self) -> None:
+        """Nothing was started."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +76,25 @@ def test_a_dry_run_needs_no_pytorch_and_writes_nothing() -> None:
 
 def test_a_dry_run_says_what_of_a_model_is_not_measured() -> None:
     told = run("profile", "run", "--gpu", "h200_sxm", "--model", "openai/gpt-oss-20b", "--dry-run")
-    assert "routed experts" in told.out
-    assert "sliding window" in told.out
+    assert "whole steps: of dense models" in told.out
+    assert "all-reduce" not in told.out
+
+
+def test_only_what_is_asked_for_is_planned() -> None:
+    plan = run(*RUN, "--operation", "gemm", "--operation", "sampling", "--dry-run", "--json").json
+    assert set(plan["grid"]) == {"gemm", "sampling"}
+    told = run(*RUN, "--operation", "gem", "--dry-run")
+    assert_refused(told, 2, "operation `gem` is unknown", "did you mean `gemm`?")
+
+
+def test_a_format_of_weights_changes_products_alone() -> None:
+    bf16, fp8 = (run(*RUN, "--dtype", name, "--dry-run", "--json").json for name in ("bf16", "fp8"))
+    assert bf16 == fp8, "as many shapes and points"
+
+
+def test_several_processes_bring_collectives() -> None:
+    plan = run(*RUN, "--processes", "2", "--dry-run", "--json").json
+    assert plan["grid"]["all_to_all"] == {"shapes": 1, "points": 5}
 
 
 def test_without_pytorch_the_extra_is_named_before_anything_is_done(
@@ -102,15 +125,22 @@ def test_a_file_has_to_be_named() -> None:
 def test_measuring_writes_a_cost_file_and_shows_it() -> None:
     told = run(*RUN, "-o", "new/costs.csv.gz")
     assert told.code == 0, told.err
-    assert "90 points measured" in told.out
+    assert "207 points measured" in told.out
     assert "no further point pays" in told.err
     for words in ("starting a kernel: eager 3", "has no sampler", "left out", "0.0%"):
         assert words in told.out, words
-    assert sum(map(len, read_costs("new/costs.csv.gz"))) == 90
+    assert sum(map(len, read_costs("new/costs.csv.gz"))) == 207
     again = run(*RUN, "-o", "new/costs.csv.gz", "--json").json
-    assert (again["measured"], again["known"], again["complete"]) == (0, 90, True)
+    assert (again["measured"], again["known"], again["complete"]) == (0, 207, True)
     assert again["launch_s"] == {"eager": 3e-6}
     assert again["tables"][0]["rows"] > 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_bench_is_made_as_asked() -> None:
+    more = ("--device", "cpu", "--processes", "2", "--threads", "1", "--operation", "sampling")
+    assert run(*RUN, *more, "-o", "costs.csv").code == 0
+    assert QuickBench.asked[-1] == ("cpu", 2, 1)
 
 
 @pytest.mark.usefixtures("quick")

@@ -14,7 +14,7 @@ hardware: {gpu: h100x, gpus: -8, usd_per_gpu_hour: .nan}
 engine: {name: sglang, version: 0.32}
 deployment:
   tensor_parallel_sise: 4
-  enable_prefix_caching: [false, true]
+  enforce_eager: [false, true]
   async_scheduling: true
   pipeline_parallel_size: 2
   data_parallel_size: 2
@@ -41,7 +41,7 @@ colour: red
         ("engine.name", ["SGLang", "not modelled yet", "vllm"]),
         ("engine.version", ["0.32", "quotes"]),
         ("deployment.tensor_parallel_sise", ["unknown field", "`tensor_parallel_size`"]),
-        ("deployment.enable_prefix_caching[1]", ["prefix caching", "false"]),
+        ("deployment.enforce_eager[1]", ["CUDA graphs", "false"]),
         ("deployment.async_scheduling", ["asynchronous scheduling", "not modelled yet"]),
         ("deployment.pipeline_parallel_size", ["pipeline parallelism", "1"]),
         ("deployment.data_parallel_size", ["data parallelism", "replicas"]),
@@ -73,7 +73,7 @@ def test_nothing_else_is_told_and_each_fault_has_its_line() -> None:
     lines = {fault.place: fault.line for fault in told.value.faults}
     assert len(lines) == 24
     assert lines["model"] == 1
-    assert lines["deployment.enable_prefix_caching[1]"] == 6
+    assert lines["deployment.enforce_eager[1]"] == 6
     assert lines["colour"] == 19
     assert "all-wrong.yaml has 24 errors" in told.value.message
     assert "line 5  deployment.tensor_parallel_sise: unknown field" in told.value.message

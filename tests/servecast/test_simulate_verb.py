@@ -123,3 +123,39 @@ def test_a_trace_is_replayed() -> None:
 def test_a_closed_loop_is_never_an_overload() -> None:
     found = result(FIXED.replace("rate: 4/s", "concurrency: 200").replace("150", "300"))
     assert found["overloaded"] is False
+
+
+CACHED = """\
+model: meta-llama/Llama-3.1-8B-Instruct
+hardware: {gpu: h100_sxm, gpus: 1}
+engine: {name: vllm, version: "0.32"}
+deployment: {max_num_seqs: 64, max_model_len: 8192, enable_prefix_caching: true}
+workload: {trace: alike.jsonl}
+"""
+
+
+def write_prompts_that_begin_alike() -> None:
+    """Twenty prompts of 2,000 tokens, the first 1,024 of them the same, a second apart."""
+    rows = (
+        f'{{"arrival_s": {at}, "input_tokens": 2000, "output_tokens": 50, "block_tokens": 512, '
+        f'"hash_ids": [0, 1, {at + 2}]}}\n'
+        for at in range(20)
+    )
+    Path("alike.jsonl").write_text("".join(rows), encoding="utf-8")
+
+
+def test_a_prefix_cache_finds_what_prompts_share_and_saves_their_time() -> None:
+    write_prompts_that_begin_alike()
+    cached, plain = result(CACHED), result(CACHED.replace("true", "false"))
+    assert cached["cached_share"] == 19 * 1024 / (20 * 2000)
+    assert plain["cached_share"] is None
+    assert cached["latency_s"]["ttft"]["p50"] < 0.7 * plain["latency_s"]["ttft"]["p50"]
+    assert cached["latency_s"]["ttft"]["max"] == plain["latency_s"]["ttft"]["max"]
+    assert "prefix cache: 48.6% of prompt tokens found" in simulated(CACHED).out
+
+
+def test_a_hybrid_model_with_a_prefix_cache_is_refused_by_name() -> None:
+    write_prompts_that_begin_alike()
+    told = simulated(CACHED.replace("meta-llama/Llama-3.1-8B-Instruct", "openai/gpt-oss-20b"))
+    assert told.code == 2
+    assert "prefix caching of openai/gpt-oss-20b" in told.err

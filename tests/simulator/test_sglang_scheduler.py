@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from servecast.simulator.engine import Engine
 from servecast.simulator.scheduler import SchedulerLimits
 from servecast.simulator.sglang_scheduler import SglangScheduler
@@ -11,8 +13,9 @@ from tests.driver import Arrival, records_of
 MS = 1_000_000
 
 
-def served(limits: SchedulerLimits, *arrivals: Arrival) -> Engine:
-    engine = Engine(limits, ConstantStepCost(MS), policy=SglangScheduler)
+def served(limits: SchedulerLimits, *arrivals: Arrival, recv_interval: int = 1) -> Engine:
+    policy = partial(SglangScheduler, recv_interval=recv_interval)
+    engine = Engine(limits, ConstantStepCost(MS), policy=policy)
     for arrival in arrivals:
         engine.advance(arrival.arrival_ns)
         engine.submit(arrival.request(), arrival.arrival_ns)
@@ -56,3 +59,18 @@ def test_a_request_comes_no_more_than_max_num_seqs_at_once() -> None:
     limits = SchedulerLimits(1, 256, 128, 64)
     engine = served(limits, Arrival(0, 0, 8, 3), Arrival(1, 0, 8, 3))
     assert (records_of(engine).finish_ns // MS).tolist() == [3, 6]
+
+
+def test_requests_are_read_at_every_so_many_decode_steps_and_after_each_prompt() -> None:
+    limits = SchedulerLimits(8, 32, 256, 64)
+    arrivals = [Arrival(0, 0, 10, 40), Arrival(1, 2 * MS, 10, 1), Arrival(2, 3 * MS, 10, 1)]
+    late = Arrival(3, 11 * MS + 1, 10, 1)
+    engine = served(limits, *arrivals, late, recv_interval=10)
+    # prompt of 0 to 1 ms, ten decode steps, then a poll finds 1 and 2; 3 came while they computed.
+    assert (records_of(engine).scheduled_ns // MS).tolist() == [0, 11, 11, 12]
+
+
+def test_an_idle_server_reads_at_once() -> None:
+    limits = SchedulerLimits(8, 32, 256, 64)
+    engine = served(limits, Arrival(0, 0, 10, 2), Arrival(1, 7 * MS, 10, 2), recv_interval=30)
+    assert (records_of(engine).scheduled_ns // MS).tolist() == [0, 7]

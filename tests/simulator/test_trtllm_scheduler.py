@@ -64,3 +64,11 @@ def test_prompts_beside_decodes_are_held_back_until_there_are_enough_or_time_is_
         limits, Arrival(0, 0, 20, 40), Arrival(1, 5, 20, 2), Arrival(2, 3 * MS, 40, 2), wait=wait
     )
     assert joined["scheduled"] == [0, 3, 3]
+
+
+def test_prompts_are_not_held_back_any_longer_where_enough_wait() -> None:
+    limits, wait = SchedulerLimits(8, 100, 128, 64), BatchWait(1.0, 20, enough_requests=2)
+    first, second = Arrival(0, 0, 20, 60), Arrival(1, 5, 20, 2)
+    assert served(limits, first, second, wait=wait)["scheduled"] == [0, 21]
+    third = Arrival(2, 3 * MS, 20, 2)
+    assert served(limits, first, second, third, wait=wait)["scheduled"] == [0, 3, 3]

@@ -1,0 +1,68 @@
+"""How much faster than real vLLM's own loop runs, one pass a step and one pass for many.
+
+Every row runs in a fresh interpreter, since engines of one process share a growing heap; both runs
+must give every request the same times. Needs vLLM (`servecast doctor`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.fresh_process import in_fresh_process
+from benchmarks.simulator_speed import deployment
+from benchmarks.table import Row, show
+from servecast.emulation import run
+from servecast.primitives.roofline import RooflineSource
+from servecast.timewarp.mode import Mode
+from servecast.traces.workload import Workload
+
+CASES = (
+    (16, 0.0, 64, 400),
+    (128, 0.0, 64, 400),
+    (256, 0.0, 64, 400),
+    (256, 0.0, 512, 256),
+    (1000, 40.0, 512, 256),
+    (1000, 8.0, 512, 256),
+)
+"""Requests, their rate per second (0: all at once), prompt and output tokens."""
+
+
+def workload(count: int, rate_per_s: float, prompt: int, output: int) -> Workload:
+    """Requests of equal lengths, at once or as independent users send them."""
+    gaps_s = np.random.default_rng(1).exponential(1.0, count)
+    arrival_s = np.cumsum(gaps_s) / rate_per_s if rate_per_s else np.zeros(count)
+    return Workload(
+        name=f"{count} of {prompt}/{output} at {rate_per_s:g}/s"
+        if rate_per_s
+        else f"{count} of {prompt}/{output} at once",
+        arrival_ns=np.rint(arrival_s * 1e9).astype(np.int64),
+        prompt_tokens=np.full(count, prompt),
+        output_tokens=np.full(count, output),
+        max_tokens=np.full(count, 4096),
+    )
+
+
+def measured(count: int, rate_per_s: float, prompt: int, output: int) -> Row:
+    """One row of the table."""
+    served = replace(deployment(), max_model_len=4096)
+    traffic = workload(count, rate_per_s, prompt, output)
+    stepped, skipped = (
+        run(served, traffic, RooflineSource(), mode=Mode(stepping=stepping))
+        for stepping in (True, False)
+    )
+    times = [each.result.records for each in (stepped, skipped)]
+    if not np.array_equal(times[0].finish_ns, times[1].finish_ns):
+        raise AssertionError(f"skipping differs from stepping: {traffic.name}")
+    return {
+        "traffic": traffic.name,
+        "steps": f"{stepped.steps:,}",
+        "stepping, CPU s": f"{stepped.cpu_s:.2f}",
+        "skipping, CPU s": f"{skipped.cpu_s:.2f}",
+        "faster than real": f"{stepped.speedup:.1f} → {skipped.speedup:.0f}",
+    }
+
+
+if __name__ == "__main__":
+    show("vLLM on virtual time", [in_fresh_process(measured, *case) for case in CASES])

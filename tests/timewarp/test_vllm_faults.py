@@ -1,0 +1,77 @@
+"""What goes wrong around vLLM ends in one clear error, soon."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from servecast.errors import InputError, ServecastError, UnsupportedError
+from servecast.primitives.memory import ledger
+from servecast.search.vllm_arguments import arguments, words
+from servecast.simulator.simulate import scheduler_limits
+from servecast.timewarp.emulate import emulate
+from servecast.timewarp.foreign import foreign
+from tests.constant_cost import ConstantStepCost
+from tests.timewarp.emulated_cases import PLAIN, burst
+from tests.timewarp.test_device import NotedCost
+
+pytestmark = pytest.mark.engine(name="vllm")
+TRAFFIC = burst(4, [40], [5])
+LIMITS = scheduler_limits(PLAIN, ledger(PLAIN), TRAFFIC)
+OPTIONS = words(arguments(PLAIN, LIMITS.num_blocks + 1))
+
+
+@pytest.fixture(autouse=True)
+def _with_vllm() -> None:  # pyright: ignore[reportUnusedFunction]
+    pytest.importorskip("vllm")
+
+
+@pytest.mark.parametrize("ns", [-1, math.nan])
+def test_a_cost_that_is_no_duration_stops_the_run(ns: float) -> None:
+    with pytest.raises(InputError, match="the device time of a step is"):
+        emulate(PLAIN, TRAFFIC, OPTIONS, NotedCost(device_ns=ns))
+
+
+def test_an_exception_inside_the_engine_names_engine_moment_and_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scheduler = foreign("vllm.v1.core.sched.scheduler").Scheduler
+    real, calls = scheduler.update_from_output, [0]
+
+    def broken(self: object, *given: object) -> object:
+        calls[0] += 1
+        if calls[0] == 3:
+            raise AssertionError("no such block")
+        return real(self, *given)
+
+    monkeypatch.setattr(scheduler, "update_from_output", broken)
+    with pytest.raises(ServecastError, match=r"vllm raised AssertionError: no such block, 0\.00"):
+        emulate(PLAIN, TRAFFIC, OPTIONS, ConstantStepCost(1_000_000))
+
+
+def test_an_engine_can_be_started_again_after_one_that_failed() -> None:
+    emulation = emulate(PLAIN, TRAFFIC, OPTIONS, ConstantStepCost(1_000_000))
+    assert len(emulation.result.records) == 4
+
+
+def test_options_that_vllm_refuses_are_an_input_error_with_its_own_words() -> None:
+    without = [word for word in OPTIONS if word != "--no-async-scheduling"]
+    refused = [*without, "--max-num-batched-tokens", "16"]
+    with pytest.raises(InputError, match=r"(?s)vLLM does not start .*max_num_batched_tokens"):
+        emulate(PLAIN, TRAFFIC, refused, ConstantStepCost(1))
+
+
+def test_an_unknown_option_is_an_input_error_not_an_exit() -> None:
+    with pytest.raises(InputError, match="--no-such-option"):
+        emulate(PLAIN, TRAFFIC, [*OPTIONS, "--no-such-option"], ConstantStepCost(1))
+
+
+def test_several_engines_on_one_clock_are_refused_by_name() -> None:
+    queued = dataclasses.replace(PLAIN, replicas=2, routing="central_queue")
+    with pytest.raises(UnsupportedError, match="routing central_queue over 2 replicas"):
+        emulate(queued, TRAFFIC, OPTIONS, ConstantStepCost(1))
+    looping = dataclasses.replace(TRAFFIC, concurrency=2)
+    with pytest.raises(UnsupportedError, match="a closed loop over 2 replicas"):
+        emulate(dataclasses.replace(PLAIN, replicas=2), looping, OPTIONS, ConstantStepCost(1))

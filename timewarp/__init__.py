@@ -1,0 +1,1 @@
+"""What really happens: an engine's own control loop on virtual time."""

@@ -1,0 +1,108 @@
+"""SGLang's server options: read by its own parser, refused where they are not emulated."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from servecast.errors import InputError, UnsupportedError
+from servecast.primitives.deployment import Deployment
+from servecast.timewarp.sglang_seam import replaced, srt
+
+MIB = 2**20
+DEFAULT_PAGE_SIZE = 1
+"""Of the attention backends that SGLang takes on a GPU by default; they may ask for another."""
+
+_UNDER_TEST = (
+    *("--device", "cpu", "--load-format", "dummy", "--skip-tokenizer-init", "--sleep-on-idle"),
+    *("--attention-backend", "torch_native", "--tp-size", "1", "--log-level", "critical"),
+)
+"""Said last, so that they hold: a virtual device has one rank, whose cost is that of all."""
+
+_NEUTRAL: dict[str, object] = {
+    "pp_size": 1,
+    "dp_size": 1,
+    "speculative_algorithm": None,
+    "enable_lora": None,
+    "disaggregation_mode": "null",
+    "enable_hierarchical_cache": False,
+    "enable_lmcache": False,
+    "enable_hisparse": False,
+    "enable_priority_scheduling": False,
+    "enable_metrics": False,
+    "enable_two_batch_overlap": False,
+    "enable_pdmux": False,
+    "dllm_algorithm": None,
+    "max_queued_requests": None,
+}
+"""Options that have to stay as they are, for what they switch on is not emulated."""
+
+
+class _Words(ArgumentParser):
+    """A parser that raises: SGLang's options are the user's, and so is the mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(
+            f"SGLang does not know these options: {message}",
+            hint="its options are those of `python -m sglang.launch_server --help`",
+        )
+
+
+def server_words(deployment: Deployment, num_blocks: int) -> list[str]:
+    """The options that start a server of this deployment with so many pages in its KV pool."""
+    without_cache = [] if deployment.enable_prefix_caching else ["--disable-radix-cache"]
+    return [
+        *without_cache,
+        *("--context-length", str(deployment.max_model_len)),
+        *("--max-running-requests", str(deployment.max_num_seqs)),
+        *("--chunked-prefill-size", str(deployment.max_num_batched_tokens)),
+        *("--page-size", str(deployment.block_size)),
+        *("--max-total-tokens", str(num_blocks * deployment.block_size)),
+        *("--tp-size", str(deployment.tensor_parallel_size)),
+    ]
+
+
+def server_arguments(words: Sequence[str], deployment: Deployment, model: Path) -> Any:
+    """SGLang's own `ServerArgs` of these options, with the defaults of the target accelerator.
+
+    Raises InputError for options that SGLang refuses or that leave the pool's size open,
+    UnsupportedError for what is not emulated.
+    """
+    server_args = srt("server_args").ServerArgs
+    parser = _Words(prog="sglang", allow_abbrev=False)
+    server_args.add_cli_args(parser)
+    first = ("--model-path", str(model), "--page-size", str(DEFAULT_PAGE_SIZE))
+    parsed = parser.parse_args([*first, *words, *_UNDER_TEST])
+    _refuse(parsed)
+    hook = srt("arg_groups.memory_hook")
+
+    def memory_mib(_: object) -> float:
+        return deployment.accelerator.memory_bytes / MIB
+
+    try:
+        with replaced((hook, "get_device_memory_capacity", memory_mib)):
+            arguments = server_args.from_cli_args(parsed)
+            arguments.resolve_once()
+            return arguments
+    except (ValueError, AssertionError) as error:
+        raise InputError(f"SGLang does not start with these options: {error}") from error
+
+
+def _refuse(parsed: object) -> None:
+    for name, neutral in _NEUTRAL.items():
+        value = getattr(parsed, name)
+        if value != neutral and not (not value and not neutral):
+            option = f"--{name.replace('_', '-')}"
+            raise UnsupportedError(
+                f"SGLang's option {option} {value} is not emulated yet",
+                hint=f"leave {option} out",
+            )
+    for name in ("max_total_tokens", "max_running_requests"):
+        if getattr(parsed, name) is None:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"SGLang's options leave {option} open: a server measures it on its GPU",
+                hint=f"give {option}, as a start-up log or `servecast memory` shows it",
+            )

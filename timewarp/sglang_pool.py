@@ -1,0 +1,99 @@
+"""The KV pools that SGLang's scheduler allocates from, without any memory behind them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from servecast.timewarp.sglang_seam import srt
+
+
+class HollowCache:
+    """A KV cache of so many tokens that weighs nothing."""
+
+    mem_usage = 0
+    post_capture_active = False
+
+    def __init__(self, size: int, page_size: int) -> None:
+        self.size = size
+        self.page_size = page_size
+
+
+class HollowEmbeddings:
+    """No n-gram embeddings: batches pass as they are."""
+
+    def prepare_for_forward(self, batch: object, *, chunked_req: object) -> object:
+        """The batch."""
+        return batch
+
+
+class HollowRunner:
+    """What the scheduler asks of a model runner: real pools, and no model.
+
+    Its names are those of SGLang's `ModelRunner`. `req_to_token_pool` and the allocator are
+    SGLang's own classes, so what they hand out, and when they are empty, is what it would be.
+    """
+
+    device = "cpu"
+    model = SimpleNamespace()
+    spec_algorithm = None
+    attn_backend = None
+    canary_manager = None
+    hisparse_coordinator = None
+    lora_manager = None
+    device_timer = None
+    prefill_cuda_graph_runner = None
+    shared_read_done_event = None
+    sliding_window_size = None
+    is_hybrid_swa = False
+    prefill_aware_swa = False
+    memory_pool_config = SimpleNamespace()
+    mtp_draft_device_pools = ()
+    mtp_draft_mamba_pools = ()
+    preloaded_weights_bytes = 0
+    weight_load_time = 0.0
+
+    def __init__(self, model_config: Any, num_tokens: int, max_running_requests: int) -> None:
+        torch = srt("managers.scheduler").torch
+        page_size: int = srt("runtime_context").get_schedule().page_size
+        num_tokens = num_tokens // page_size * page_size  # as SGLang rounds what it was given
+        self.model_config = model_config
+        self.max_running_requests = max_running_requests
+        self.logical_max_total_num_tokens = num_tokens
+        self.effective_logical_max_total_num_tokens = num_tokens
+        self.graph_memory_usage: dict[str, float] = {}
+        self.graph_time_usage: dict[str, float] = {}
+        self.ngram_embedding_manager = HollowEmbeddings()
+        self.forward_stream = torch.cpu.Stream()
+        self.req_to_token_pool = srt("mem_cache.memory_pool").ReqToTokenPool(
+            size=max_running_requests,
+            max_context_len=model_config.context_len,
+            device=self.device,
+            enable_memory_saver=False,
+        )
+        self.token_to_kv_pool = HollowCache(num_tokens, page_size)
+        self.token_to_kv_pool_allocator = _allocator(self.token_to_kv_pool, torch.bfloat16)
+
+    def init_attention_backends(self) -> None:
+        """There is no attention."""
+
+    def init_cuda_graphs(self, *, capture_decode_cuda_graph: bool = True) -> None:
+        """There is nothing to capture."""
+
+    def prewarm_sampling(self) -> None:
+        """There is nothing to sample."""
+
+
+def _allocator(cache: HollowCache, dtype: object) -> Any:
+    """The allocator that SGLang takes for pages of this size."""
+    allocators = srt("mem_cache.allocator")
+    shared: dict[str, Any] = {
+        "size": cache.size,
+        "dtype": dtype,
+        "device": HollowRunner.device,
+        "kvcache": cache,
+        "need_sort": False,
+    }
+    if cache.page_size == 1:
+        return allocators.TokenToKVPoolAllocator(**shared)
+    return allocators.PagedTokenToKVPoolAllocator(page_size=cache.page_size, **shared)

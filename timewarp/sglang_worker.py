@@ -1,0 +1,188 @@
+"""SGLang's model worker on a virtual device: the forward pass is a jump of the clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+from servecast.timewarp.device import Step
+from servecast.timewarp.oracle import END
+from servecast.timewarp.served import Served
+from servecast.timewarp.serving import Serving
+from servecast.timewarp.sglang_pool import HollowRunner
+from servecast.timewarp.sglang_seam import srt
+
+
+class Limits(Protocol):
+    """What is read of a request's sampling parameters."""
+
+    max_new_tokens: int
+
+
+class Req(Protocol):
+    """What is read of a request as SGLang's scheduler keeps it."""
+
+    rid: str
+    origin_input_ids: Sequence[int]
+    output_ids: Sequence[int]
+    sampling_params: Limits
+    is_retracted: bool
+    to_finish: object | None
+    """Why it is to end without a token: SGLang sends a stub of what it refuses to the device."""
+
+
+class Mode(Protocol):
+    """Whether a batch computes prompts, decodes, or both."""
+
+    def is_extend(self) -> bool:
+        """Prompts, with or without decodes beside them."""
+        ...
+
+
+class Forward(Protocol):
+    """What is read of a batch that is about to be computed."""
+
+    reqs: Sequence[Req]
+    forward_mode: Mode
+    extend_lens: Sequence[int]
+    prefix_lens: Sequence[int]
+    decoding_reqs: Sequence[Req] | None
+
+
+class Flight(NamedTuple):
+    """A step whose output the scheduler has not looked at yet."""
+
+    step: Step
+    reqs: Sequence[Req]
+
+
+@dataclass(slots=True)
+class Launcher:
+    """Starts the scheduler's batches on the device of one replica."""
+
+    serving: Serving
+    overlaps: bool = False
+    """Whether the scheduler goes on while the device computes, and waits for an event later."""
+    flights: deque[Flight] = field(default_factory=deque[Flight])
+    preempted: list[int] = field(default_factory=list[int])
+    """Indices of those retracted since the last batch."""
+
+    def retract(self, req: Req) -> None:
+        """The scheduler took a running request back into its queue."""
+        request = self.serving.requests[req.rid].request
+        request.num_preemptions += 1
+        self.preempted.append(request.index)
+
+    def launch(self, batch: Forward) -> list[int]:
+        """Start a batch: the token that each of its requests will have said."""
+        serving = self.serving
+        if batch.forward_mode.is_extend():
+            work = self._placed(batch)
+        else:
+            work = [(serving.requests[req.rid], 1) for req in batch.reqs]
+        preempted, self.preempted = self.preempted, []
+        step = serving.device.run(work, preempted, serving.blocks_used())
+        # The scheduler edits its list of requests while the step runs.
+        self.flights.append(Flight(step, tuple(batch.reqs)))
+        if not self.overlaps:
+            self.land()
+        return [tokens[-1] if tokens else END for tokens in step.tokens]
+
+    def land(self) -> None:
+        """Wait for the oldest step in flight, whose tokens are read then."""
+        step, reqs = self.flights.popleft()
+        self.serving.device.clock.jump_to(step.end_ns)
+        if any(_is_unheard(req) for req in reqs):
+            heard = [
+                [] if _is_unheard(req) else tokens
+                for req, tokens in zip(reqs, step.tokens, strict=True)
+            ]
+            step = replace(step, tokens=heard)
+        self.serving.done.append(step)
+
+    def _placed(self, batch: Forward) -> list[tuple[Served, int]]:
+        decoding = {req.rid for req in batch.decoding_reqs or ()}
+        work: list[tuple[Served, int]] = []
+        for req, count, past in zip(batch.reqs, batch.extend_lens, batch.prefix_lens, strict=True):
+            served = self.serving.requests[req.rid]
+            if req.rid not in decoding:
+                self._place(served, req, past)
+            work.append((served, count))
+        return work
+
+    def _place(self, served: Served, req: Req, past: int) -> None:
+        """Begin a chunk where the scheduler does; what it dropped is to be said again."""
+        request = served.request
+        request.emitted = len(req.output_ids)
+        request.num_tokens = len(req.origin_input_ids) + request.emitted
+        # The scheduler cuts what a client may have by its own limits.
+        request.output_tokens = min(request.output_tokens, req.sampling_params.max_new_tokens)
+        if not served.computed:
+            request.cached_tokens = past
+        served.place(past)
+
+
+def _is_unheard(req: Req) -> bool:
+    """Whether the scheduler drops the token: of who was retracted meanwhile, or is refused."""
+    return req.is_retracted or req.to_finish is not None
+
+
+class LandingEvent:
+    """What the scheduler waits for before it reads a step's tokens, in place of a CUDA event."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+
+    def record(self, stream: object = None) -> None:
+        """The step before it in the stream is the one in flight."""
+
+    def synchronize(self) -> None:
+        """Wait for the step."""
+        self._launcher.land()
+
+
+class VirtualModule:
+    """torch's module of the device, whose events are virtual."""
+
+    def __init__(self, module: object, launcher: Launcher) -> None:
+        self._module = module
+        self._launcher = launcher
+
+    def Event(self) -> LandingEvent:
+        """An event after the step launched last."""
+        return LandingEvent(self._launcher)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+class VirtualWorker:
+    """Computes nothing. SGLang's own `TpModelWorker` supplies the rest."""
+
+    launcher: Launcher
+    num_tokens: int
+    max_running_requests: int
+    model_config: Any
+
+    def _init_model_runner(self) -> None:
+        self._model_runner = HollowRunner(
+            self.model_config, self.num_tokens, self.max_running_requests
+        )
+
+    def forward_batch_generation(self, batch: Forward, *_: object, **__: object) -> Any:
+        """Start a batch; the tokens are those that its requests say."""
+        said = srt("managers.scheduler").torch.tensor(self.launcher.launch(batch))
+        return srt("managers.utils").GenerationBatchResult(next_token_ids=said)
+
+
+def worker_class(launcher: Launcher, num_tokens: int, max_running_requests: int) -> type[Any]:
+    """The class that SGLang makes its worker from."""
+    own = {
+        "launcher": launcher,
+        "num_tokens": num_tokens,
+        "max_running_requests": max_running_requests,
+    }
+    theirs = srt("managers.tp_worker").TpModelWorker
+    return type("VirtualTpModelWorker", (VirtualWorker, theirs), own)

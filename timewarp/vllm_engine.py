@@ -1,0 +1,137 @@
+"""A replica of vLLM in this process: its own `EngineCore`, its own scheduler, no model."""
+
+from __future__ import annotations
+
+import gc
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from servecast.errors import InputError
+from servecast.primitives.deployment import Deployment
+from servecast.simulator.request import Request
+from servecast.timewarp.foreign import foreign
+from servecast.timewarp.oracle import END
+from servecast.timewarp.served import Served
+from servecast.timewarp.serving import Serving
+from servecast.timewarp.vllm_credits import credit_class
+from servecast.timewarp.vllm_executor import executor_class
+from servecast.timewarp.vllm_platform import present
+
+
+class VllmEngine:
+    """Steps vLLM as its own busy loop would; time is the clock of `serving`'s device."""
+
+    name = "vllm"
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        options: Sequence[str],
+        serving: Serving,
+        *,
+        stepping: bool = False,
+    ) -> None:
+        """`options` are the words of `vllm serve` but for the model; `stepping` is one pass a step.
+
+        Raises InputError where vLLM refuses the options.
+        """
+        present(deployment.accelerator)
+        self._serving = serving
+        self._block_size = deployment.block_size
+        self._core = _core(deployment, options, serving, stepping=stepping)
+        self._engine = foreign("vllm.v1.engine")
+        self._params = foreign("vllm.sampling_params").SamplingParams
+        pool = self._core.scheduler.kv_cache_manager.block_pool
+        self.num_blocks: int = pool.get_num_free_blocks()
+        serving.blocks_used = lambda: self.num_blocks - pool.get_num_free_blocks()
+
+    def add(self, request: Request) -> None:
+        """Queue a request, as the front end hands it over."""
+        served = Served(request, self._block_size)
+        request_id = str(request.index)
+        self._serving.requests[request_id] = served
+        params = self._params(
+            max_tokens=request.max_tokens, temperature=0.0, stop_token_ids=[END], detokenize=False
+        )
+        core_request = self._engine.EngineCoreRequest(
+            request_id=request_id,
+            prompt_token_ids=served.prompt,
+            mm_features=None,
+            sampling_params=params,
+            pooling_params=None,
+            arrival_time=request.arrival_ns / 1e9,
+            lora_request=None,
+            cache_salt=None,
+            data_parallel_rank=None,
+        )
+        self._core.add_request(*self._core.preprocess_add_request(core_request))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return bool(self._core.scheduler.has_requests() or self._core.batch_queue)
+
+    def step(self) -> list[int]:
+        """One turn of the engine's loop: indices of the requests that it declares finished."""
+        by_client, executed = self._core.step_fn()
+        self._core.post_step(executed)
+        if not by_client:
+            return []
+        (client,) = by_client.values()
+        return [int(each.request_id) for each in client.outputs if each.finish_reason is not None]
+
+    def close(self) -> None:
+        """Undo what vLLM did to the process: its frozen heap is collected again."""
+        self._core.scheduler.shutdown()
+        gc.unfreeze()
+
+
+def _core(
+    deployment: Deployment, options: Sequence[str], serving: Serving, *, stepping: bool
+) -> Any:
+    executor = executor_class(serving)
+    with tempfile.TemporaryDirectory(prefix="servecast-") as folder:
+        _write_model(Path(folder), deployment)
+        try:
+            arguments = _arguments(["--model", folder, "--skip-tokenizer-init", *options])
+            arguments.distributed_executor_backend = executor
+            config = arguments.create_engine_config()
+            if not stepping:
+                scheduling = config.scheduler_config
+                base = scheduling.get_scheduler_cls()
+                scheduling.scheduler_cls = credit_class(base, serving)
+            return foreign("vllm.v1.engine.core").EngineCore(config, executor, log_stats=False)
+        except ValueError as error:
+            raise InputError(f"vLLM does not start with these options: {error}") from error
+
+
+def _arguments(words: Sequence[str]) -> Any:
+    """The words as vLLM's own parser reads them; ValueError, not an exit, where it cannot."""
+
+    def refuse(message: str) -> NoReturn:
+        raise ValueError(message)
+
+    arguments = foreign("vllm.engine.arg_utils").EngineArgs
+    parser = arguments.add_cli_args(foreign("vllm.utils.argparse_utils").FlexibleArgumentParser())
+    parser.error = refuse
+    return arguments.from_cli_args(parser.parse_args(words))
+
+
+def _write_model(folder: Path, deployment: Deployment) -> None:
+    """A stand-in for the model: vLLM schedules tokens, and asks a model only for its length."""
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 4096,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 64,
+        "num_hidden_layers": 64,
+        "vocab_size": 65536,
+        "max_position_embeddings": deployment.max_model_len,
+        "torch_dtype": "bfloat16",
+    }
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
