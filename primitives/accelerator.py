@@ -38,6 +38,8 @@ class Accelerator:
     """A public on-demand price, or None where none was found; the scenario's own price wins."""
     confidence: Confidence
     source: str
+    network_bytes_per_s: float | None = None
+    """Of its own adapter towards other nodes, one way; None where not known."""
 
     def peak_flops(self, dtype: Dtype) -> float:
         """Dense peak FLOP/s for matrix products in `dtype`.

@@ -82,6 +82,7 @@ def _accelerator(name: str, entry: Entry, sources: dict[str, str]) -> Accelerato
     nominal = "memory_gb" in entry
     memory_bytes = entry["memory_gb"] * 1e9 if nominal else entry["memory_gib"] * 2**30
     link = entry.get("link")
+    network = entry.get("network_gbit_per_s")
     stated = "; ".join(sources[key] for key in entry["sources"])
     return Accelerator(
         name=name,
@@ -95,6 +96,7 @@ def _accelerator(name: str, entry: Entry, sources: dict[str, str]) -> Accelerato
         usd_per_hour=entry.get("usd_per_hour"),
         confidence=entry["confidence"],
         source=f"{stated}; {'nominal' if nominal else 'reported'} memory",
+        network_bytes_per_s=network * 1e9 / 8 if network else None,
     )
 
 

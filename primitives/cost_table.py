@@ -82,6 +82,10 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
         "sequences", "queries", "context_tokens", "layers", "hidden", "heads", "kv_heads",
         "head_dim", "width", "vocab",
     ),
+    "engine_step": (
+        "sequences", "queries", "context_tokens", "longest_context", "prompts", "new_tokens",
+        "past_tokens", "pairs",
+    ),
 }  # fmt: skip
 """The integer dimensions of each operation's rows. A window of 0 means none.
 

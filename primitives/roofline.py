@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from servecast.errors import UnsupportedError
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, Provenance
 from servecast.primitives.dtype import Dtype
@@ -53,6 +54,10 @@ class RooflineCoefficients:
     link_bandwidth: float = 0.70
     operation_s: float = 5e-6
     """Launch and tail of one kernel inside a CUDA graph."""
+    network_bandwidth: float = 0.87
+    """Between nodes: 87 GB/s of four adapters of 200 Gbit/s, Mooncake's transfer engine (FAST'25)."""
+    network_s: float = 10e-6
+    """A message between nodes: AIConfigurator's constant for point to point."""
     all_reduce_s: float = 3e-6
     all_reduce_rank_s: float = 0.75e-6
     """Latency of a small all-reduce: a constant and a term per rank."""
@@ -61,6 +66,17 @@ class RooflineCoefficients:
 RELATIVE_ERROR = 0.25
 """Half-width of the band around a step: wider than the 16 % that 90 % of the fitted points stay in,
 for devices and models that were not fitted (docs/accuracy.md)."""
+
+
+def network_bytes_per_s(device: Accelerator) -> float:
+    """What the device's own network adapter carries; UnsupportedError where it is not known."""
+    if device.network_bytes_per_s is None:
+        raise UnsupportedError(
+            f"the network adapter of {device.name} is not known: nothing is priced across its "
+            f"nodes of {device.link.domain}",
+            hint=f"take at most {device.link.domain} of them together",
+        )
+    return device.network_bytes_per_s
 
 
 class RooflineSource:
@@ -93,9 +109,22 @@ class RooflineSource:
                 reached = device.bw_bytes_per_s * c.elementwise_bandwidth
                 return operation.bytes / reached + c.operation_s
             case AllReduce():
-                latency = c.all_reduce_s + c.all_reduce_rank_s * operation.ranks
-                return operation.bytes / (device.link.bw_bytes_per_s * c.link_bandwidth) + latency
+                return self._all_reduce_s(operation, device)
         return np.maximum(compute, memory) + c.operation_s
+
+    def _all_reduce_s(self, operation: AllReduce, device: Accelerator) -> Quantity:
+        """Inside each node first and last; between them each rank sends its share of the payload."""
+        c = self.coefficients
+        nodes = -(-operation.ranks // device.link.domain)
+        inside = AllReduce(operation.payload_bytes, -(-operation.ranks // nodes))
+        latency = c.all_reduce_s + c.all_reduce_rank_s * inside.ranks
+        reached = device.link.bw_bytes_per_s * c.link_bandwidth
+        seconds = inside.bytes / reached + latency if inside.ranks > 1 else 0.0
+        if nodes == 1:
+            return seconds
+        across = AllReduce(operation.payload_bytes / inside.ranks, nodes)
+        reached = network_bytes_per_s(device) * c.network_bandwidth
+        return seconds + across.bytes / reached + 2 * (nodes - 1) * c.network_s
 
     def _experts_s(self, operation: MoeExperts, device: Accelerator) -> Quantity:
         c, dtype = self.coefficients, arithmetic(operation)

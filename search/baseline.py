@@ -10,9 +10,8 @@ from servecast.primitives.memory import ledger
 from servecast.search.answers import Answer
 from servecast.search.engine_defaults import defaults
 from servecast.search.evaluator import Evaluator
-from servecast.search.space import Candidate
+from servecast.search.space import Candidate, refuse_unsearched
 from servecast.simulator.objective import Objective
-from servecast.simulator.simulate import refuse_unmodelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def default_candidate(like: Deployment, gpus: int) -> Candidate | None:
 def fixed_candidate(deployment: Deployment, gpus: int) -> Candidate | None:
     """A deployment as a candidate of its own, or None where the engine would not start it."""
     try:
-        refuse_unmodelled(deployment)
+        refuse_unsearched(deployment)
         memory = ledger(deployment)
     except InputError:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from servecast.errors import ServecastError
+from servecast.errors import ServecastError, UnsupportedError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.sharding import Sharding, check
@@ -69,7 +69,7 @@ def candidates(space: Space) -> tuple[list[Candidate], Counter[str]]:
     for choice in space.choices():
         try:
             deployment = space.build(choice)
-            refuse_unmodelled(deployment)
+            refuse_unsearched(deployment)
             reason = _refusal(space, deployment)
             memory = ledger(deployment) if reason is None else None
         except ServecastError as error:
@@ -95,6 +95,18 @@ def grouped(cut: Mapping[str, int]) -> list[tuple[int, str]]:
         first.setdefault(words, reason)
         counts[words] += count
     return [(count, first[words]) for words, count in counts.most_common()]
+
+
+def refuse_unsearched(deployment: Deployment) -> None:
+    """Raise UnsupportedError for what is not simulated, or for what no files could start."""
+    refuse_unmodelled(deployment)
+    link, size = deployment.accelerator.link, deployment.tensor_parallel_size
+    if size > link.domain:
+        raise UnsupportedError(
+            f"tensor_parallel_size {size} exceeds the {link.domain} that share a node of "
+            f"{deployment.accelerator.name}: files for an engine of several nodes are not written",
+            hint=f"set tensor_parallel_size to {link.domain} or less, or `servecast simulate` it",
+        )
 
 
 def _told(error: ServecastError) -> str:

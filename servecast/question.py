@@ -19,8 +19,7 @@ from servecast.scenario import Scenario
 from servecast.search.engine_defaults import EngineDefaults, defaults
 from servecast.search.recommend import Question
 from servecast.search.serve_command import ServeCommand, parse
-from servecast.search.space import Choice, Space
-from servecast.simulator.simulate import refuse_unmodelled
+from servecast.search.space import Choice, Space, refuse_unsearched
 
 
 def space_of(scenario: Scenario) -> Space:
@@ -98,7 +97,7 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
 
 def _require_start(one: Deployment) -> None:
     """InputError where the engine would not start by the command: so it is not what runs today."""
-    refuse_unmodelled(one)
+    refuse_unsearched(one)
     reason = ledger(one).shortfall()
     if reason is not None:
         raise InputError(

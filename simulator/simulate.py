@@ -104,13 +104,6 @@ def refuse_unmodelled(deployment: Deployment) -> None:
             "groups of other kinds than full attention",
             hint="set enable_prefix_caching to false",
         )
-    link, size = deployment.accelerator.link, deployment.tensor_parallel_size
-    if size > link.domain:
-        raise UnsupportedError(
-            f"tensor_parallel_size {size} exceeds the {link.domain} that share a node of "
-            f"{deployment.accelerator.name}: collectives across nodes are not modelled yet",
-            hint=f"set tensor_parallel_size to {link.domain} or less",
-        )
 
 
 def scheduler_limits(deployment: Deployment, memory: Ledger, workload: Workload) -> SchedulerLimits:

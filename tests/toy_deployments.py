@@ -19,6 +19,7 @@ DEVICE = Accelerator(
     usd_per_hour=1.0,
     confidence="guess",
     source="made up",
+    network_bytes_per_s=1e10,
 )
 FULL = Attention(heads=32, kv_heads=8, head_dim=128)
 SLIDING = Attention(heads=32, kv_heads=8, head_dim=128, window=64)

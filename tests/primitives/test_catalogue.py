@@ -80,6 +80,8 @@ def test_the_figures_are_those_of_the_published_table(data_dir: Path) -> None:
         if row["scaleup_gb_s_unidir"]:
             assert device.link.bw_bytes_per_s == float(row["scaleup_gb_s_unidir"]) * 1e9
             assert device.link.domain == int(row["scaleup_domain"])
+        network = number(row["scaleout_gbit_s"])
+        assert device.network_bytes_per_s == (network * 1e9 / 8 if network else None), row["name"]
         # A driver reports the nominal size in binary units, less what it keeps and what ECC takes.
         nominal_bytes = float(row["mem_gb"]) * 1e9
         assert 0.97 * nominal_bytes < device.memory_bytes < 1.075 * nominal_bytes, row["name"]
@@ -132,7 +134,7 @@ def test_entries_have_only_keys_that_are_read() -> None:
     devices, specs = raw("accelerators.yaml"), raw("models.yaml")
     device_keys = {
         "aliases", "vendor", "kind", "memory_gib", "memory_gb", "bandwidth_tb_per_s", "tflops",
-        "link", "tdp_w", "usd_per_hour", "confidence", "sources",
+        "link", "network_gbit_per_s", "tdp_w", "usd_per_hour", "confidence", "sources",
     }  # fmt: skip
     spec_keys = {
         "aliases", "quantized", "architecture", "hidden", "vocab", "tie_embeddings",

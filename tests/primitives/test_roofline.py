@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from servecast.errors import UnsupportedError
 from servecast.primitives.accelerator import Accelerator, Link
+from servecast.primitives.catalogue import accelerator
 from servecast.primitives.cost import Provenance
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.operations import (
@@ -42,7 +44,9 @@ ROUND = RooflineCoefficients(
     experts_tile_rows=(16.0, 64.0),
     experts_s=10e-6,
 )
-BARE = replace(ROUND, operation_s=0.0, all_reduce_s=0.0, all_reduce_rank_s=0.0, experts_s=0.0)
+BARE = replace(
+    ROUND, operation_s=0.0, all_reduce_s=0.0, all_reduce_rank_s=0.0, network_s=0.0, experts_s=0.0
+)
 """No time but that of the roofs."""
 
 SIZES = st.integers(1, 8192)
@@ -158,6 +162,7 @@ def test_a_device_k_times_as_fast_takes_one_kth(operation: Operation, factor: fl
         bw_bytes_per_s=DEVICE.bw_bytes_per_s * factor,
         flops={dtype: flops * factor for dtype, flops in DEVICE.flops.items()},
         link=Link("faster", DEVICE.link.bw_bytes_per_s * factor, 8),
+        network_bytes_per_s=1e10 * factor,
     )
     bare = RooflineSource(BARE)
     slow = float(seconds(operation, source=bare))
@@ -177,3 +182,23 @@ def test_a_curve_is_priced_as_its_points(m: float) -> None:
     points = np.array([1.0, 64.0, 700.0])
     curve = np.asarray(seconds(Gemm(points, 4096, 4096, Dtype.BF16)))
     assert curve[points == m] == seconds(Gemm(m, 4096, 4096, Dtype.BF16))
+
+
+def reduced_s(ranks: int, payload_bytes: float = 8e6, device: str = "h100_sxm") -> float:
+    cost = RooflineSource().cost(AllReduce(payload_bytes, ranks), accelerator(device))
+    return float(cost.seconds)
+
+
+def test_a_sum_across_nodes_costs_the_network_s_part_more_than_one_inside() -> None:
+    """Sixteen H100s in two nodes: each sends an eighth of the payload over 50 GB/s, once."""
+    across_s = 8e6 / 8 / (50e9 * 0.87) + 2 * 10e-6
+    assert reduced_s(16) == pytest.approx(reduced_s(8) + across_s)
+    assert reduced_s(8) < reduced_s(16) < reduced_s(32) < reduced_s(64)
+    assert reduced_s(16, 8e3) > reduced_s(8, 8e3) + 19e-6  # two messages, however small
+
+
+def test_a_device_without_a_known_network_is_not_priced_across_nodes() -> None:
+    assert reduced_s(8, device="rtx_4090") > 0
+    with pytest.raises(UnsupportedError, match="network adapter of rtx_4090") as told:
+        reduced_s(16, device="rtx_4090")
+    assert told.value.hint == "take at most 8 of them together"
