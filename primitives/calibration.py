@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.coefficients import shipped
 from servecast.primitives.cost import Cost, CostSource
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.mixed_attention import MixedRatio
+from servecast.primitives.model import Attention
 from servecast.primitives.operations import (
     AllReduce,
     Elementwise,
@@ -53,10 +55,21 @@ class CalibratedSource:
 
     def cost(self, operation: Operation, device: Accelerator) -> Cost:
         """The other source's cost times the operation's factor."""
-        c, cost = self._calibration, self._source.cost(operation, device)
-        share = compute_share(operation, device)
-        factor = c.bandwidth_factor + (c.compute_factor - c.bandwidth_factor) * share
-        return replace(cost, seconds=cost.seconds * factor)
+        cost = self._source.cost(operation, device)
+        factor = self._factor(operation, device)
+        return Cost(cost.seconds * factor, cost.provenance, cost.relative_error)
+
+    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+        """The seconds of `cost` alone."""
+        return self._source.seconds(operation, device) * self._factor(operation, device)
+
+    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
+        """The other source's: factors on both sides of a ratio cancel out."""
+        return self._source.mixed_ratio(attention, device)
+
+    def _factor(self, operation: Operation, device: Accelerator) -> Quantity:
+        c, share = self._calibration, compute_share(operation, device)
+        return c.bandwidth_factor + (c.compute_factor - c.bandwidth_factor) * share
 
 
 def compute_share(operation: Operation, device: Accelerator) -> Quantity:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from servecast.errors import UnsupportedError
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, CostSource, Provenance
+from servecast.primitives.mixed_attention import MixedRatio
+from servecast.primitives.model import Attention
 from servecast.primitives.operations import Operation, Quantity, SparseAttention
 
 
@@ -31,6 +33,22 @@ class ChainedSource:
         if isinstance(operation, SparseAttention) and self._first:
             return _together([self.cost(part, device) for part in operation.parts])
         return self._last.cost(operation, device)
+
+    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+        """The seconds of `cost` alone."""
+        for source in self._first:
+            try:
+                return source.seconds(operation, device)
+            except UnsupportedError:
+                continue
+        if isinstance(operation, SparseAttention) and self._first:
+            return sum((self.seconds(part, device) for part in operation.parts), 0.0)
+        return self._last.seconds(operation, device)
+
+    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
+        """Of the first source that knows it."""
+        asked = (source.mixed_ratio(attention, device) for source in (*self._first, self._last))
+        return next((ratio for ratio in asked if ratio is not None), None)
 
 
 def _together(costs: Sequence[Cost]) -> Cost:

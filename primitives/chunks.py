@@ -36,9 +36,11 @@ class Chunks:
             return self._curve.seconds(new) + 0.0 * past
         padded = np.maximum(new, QUERY_TOKENS)
         sizes = np.stack((new + 0.0 * past, padded + past, new + past))
-        alone, whole, most = (np.asarray(each, np.float64) for each in self._curve.seconds(sizes))
-        share = self._ideal(past, padded) / self._ideal_alone(padded + past)
-        return np.where(past > 0, np.clip(whole * share, alone, most), alone)
+        ideal = self._ideal_alone(sizes)
+        alone, whole, most = (np.asarray(each, np.float64) for each in self._curve.at_ideal(ideal))
+        share = self._ideal(past, padded) / ideal[1]
+        within = np.minimum(np.maximum(whole * share, alone), most)
+        return np.where(past > 0, within, alone)
 
     def provenance(self, *at: Floats) -> Provenance:
         """As of the whole prefill, but derived where there is a past."""

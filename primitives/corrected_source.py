@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.calibration import CalibratedSource, Calibration, compute_share
 from servecast.primitives.coefficients import Coefficients, CostKind, shipped
 from servecast.primitives.cost import Cost, CostSource
 from servecast.primitives.dtype import Dtype
-from servecast.primitives.operations import MoeExperts, Operation
+from servecast.primitives.mixed_attention import MixedRatio
+from servecast.primitives.model import Attention
+from servecast.primitives.operations import MoeExperts, Operation, Quantity
 from servecast.primitives.roofline import RooflineSource
 
 
@@ -22,15 +22,27 @@ class CorrectedSource:
 
     def cost(self, operation: Operation, device: Accelerator) -> Cost:
         """The other source's cost times the operation's factor."""
-        c, cost = self._coefficients, self._source.cost(operation, device)
+        cost = self._source.cost(operation, device)
+        factor = self._factor(operation, device)
+        return Cost(cost.seconds * factor, cost.provenance, cost.relative_error)
+
+    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+        """The seconds of `cost` alone."""
+        return self._source.seconds(operation, device) * self._factor(operation, device)
+
+    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
+        """The other source's: factors on both sides of a ratio cancel out."""
+        return self._source.mixed_ratio(attention, device)
+
+    def _factor(self, operation: Operation, device: Accelerator) -> Quantity:
+        c = self._coefficients
         compute = c.compute_factor
         if Dtype.NVFP4 in device.flops:
             compute *= c.blackwell_compute_factor
         if isinstance(operation, MoeExperts):
             compute *= c.experts_compute_factor
         share = compute_share(operation, device)
-        factor = c.bandwidth_factor + (compute - c.bandwidth_factor) * share
-        return replace(cost, seconds=cost.seconds * factor)
+        return c.bandwidth_factor + (compute - c.bandwidth_factor) * share
 
 
 def corrected(source: CostSource, coefficients: Coefficients) -> CostSource:

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.mixed_attention import MixedRatio
+from servecast.primitives.model import Attention
 from servecast.primitives.operations import Operation, Quantity
 
 
@@ -34,4 +36,12 @@ class CostSource(Protocol):
 
     def cost(self, operation: Operation, device: Accelerator) -> Cost:
         """The cost of one run of `operation`, without the engine's host time."""
+        ...
+
+    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+        """The seconds of `cost` alone: compiling steps asks for them again and again."""
+        ...
+
+    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
+        """How much longer one call for prompts beside decodes takes than both; None: not known."""
         ...

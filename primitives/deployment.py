@@ -8,6 +8,7 @@ from typing import Literal
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
+from servecast.primitives.policy import Policy
 
 EngineName = Literal["vllm", "sglang", "trtllm", "transformers"]
 Routing = Literal["round_robin", "central_queue"]
@@ -36,12 +37,16 @@ class Deployment:
     enable_expert_parallel: bool = False
     block_size: int = 16
     enable_prefix_caching: bool = False
+    async_scheduling: bool = False
+    """vLLM decides the next step while this one computes. Others have a `policy` that says so."""
     gpu_memory_utilization: float = 0.92
     experts_kernel: ExpertsKernel = ""
     num_gpu_blocks_override: int | None = None
     """KV blocks as known from a start-up log; None lets the memory ledger compute them."""
     routing: Routing = "round_robin"
     usd_per_gpu_hour: float | None = None
+    policy: Policy | None = None
+    """How an engine schedules whose choices vLLM's options do not name; None: as it does itself."""
 
     @property
     def gpus_per_replica(self) -> int:

@@ -11,7 +11,9 @@ from servecast.errors import UnsupportedError
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, Provenance
 from servecast.primitives.cost_store import CostStore
-from servecast.primitives.operations import ACTIVATION_BYTES, Elementwise, Operation
+from servecast.primitives.mixed_attention import MixedRatio
+from servecast.primitives.model import Attention
+from servecast.primitives.operations import ACTIVATION_BYTES, Elementwise, Operation, Quantity
 
 MOVES = {"layernorm": 4.0, "rotary_emb": 2.0, "act_fn": 1.5}
 """Elements that a layer reads and writes for each of its table's: a norm adds the residual."""
@@ -52,6 +54,22 @@ class ElementwiseSource:
 
     def cost(self, operation: Operation, device: Accelerator) -> Cost:
         """Seconds of `operation`; UnsupportedError where the device has no such table."""
+        curve, moved = self._read(operation, device)
+        is_within = bool(np.all(np.log(np.maximum(moved, 1.0)) <= curve.log_bytes[-1]))
+        provenance = Provenance.INTERPOLATED if is_within else Provenance.EXTRAPOLATED
+        return Cost(curve.seconds(moved), provenance, curve.relative_error)
+
+    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+        """The seconds of `cost` alone."""
+        curve, moved = self._read(operation, device)
+        return curve.seconds(moved)
+
+    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
+        """None: it knows nothing of calls for both."""
+        return None
+
+    def _read(self, operation: Operation, device: Accelerator) -> tuple[_Curve, Floats]:
+        """The device's curve, and the bytes that the operation moves."""
         if device.name not in self._curves:
             self._curves[device.name] = self._measured(device.name)
         curve = self._curves[device.name]
@@ -60,10 +78,7 @@ class ElementwiseSource:
                 f"no elementwise table of {device.name} answers for {type(operation).__name__}",
                 hint="chain this source with others",
             )
-        moved = np.asarray(operation.bytes, dtype=np.float64)
-        is_within = bool(np.all(np.log(np.maximum(moved, 1.0)) <= curve.log_bytes[-1]))
-        provenance = Provenance.INTERPOLATED if is_within else Provenance.EXTRAPOLATED
-        return Cost(curve.seconds(moved), provenance, curve.relative_error)
+        return curve, np.asarray(operation.bytes, dtype=np.float64)
 
     def _measured(self, device: str) -> _Curve | None:
         moved: list[Floats] = []

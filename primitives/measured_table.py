@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from servecast.primitives.accelerator import Accelerator
-from servecast.primitives.cost import Cost, Provenance
+from servecast.primitives.cost import Provenance
 from servecast.primitives.cost_store import CostStore
 from servecast.primitives.cost_table import CostTable, TableKey
 from servecast.primitives.ideal_time import ideal_s
@@ -92,13 +92,13 @@ class Answer:
         """Own kernels come first, then what is known best."""
         return not self.is_own, BEST_FIRST.index(self.known)
 
-    def cost(self, at: tuple[Floats, ...]) -> Cost:
-        """Seconds at these sizes, with the provenance of the least known of them."""
+    def origin(self, at: tuple[Floats, ...]) -> tuple[Provenance, float]:
+        """The provenance of the least known of these sizes, and the error to expect there."""
         points = self.surface.provenance(*at)
         known, error = max(points, self.known, key=BEST_FIRST.index), self._relative_error(points)
         if not self.is_own:
-            known, error = Provenance.EXTRAPOLATED, max(error, SIBLING_ERROR)
-        return Cost(self.surface.seconds(*at), known, error)
+            return Provenance.EXTRAPOLATED, max(error, SIBLING_ERROR)
+        return known, error
 
     def _relative_error(self, points: Provenance) -> float:
         sites = self.table.sites

@@ -32,7 +32,7 @@ def stage_deployments(deployment: Deployment) -> list[Deployment]:
     if stages == 1:
         return [deployment]
     ranks, link = deployment.tensor_parallel_size * stages, deployment.accelerator.link
-    if len(model.layers) > 1:
+    if len(model.layers) != 1:
         raise UnsupportedError(
             f"pipeline stages of {model.name} are not priced yet: it has layers of "
             f"{len(model.layers)} kinds, and their order is not known",
@@ -45,7 +45,7 @@ def stage_deployments(deployment: Deployment) -> list[Deployment]:
             "one node hands to another is not priced yet",
             hint=f"take {link.domain} accelerators or fewer",
         )
-    (group,) = model.layers
+    group = model.layers[0]
     return [
         replace(
             deployment,
@@ -60,6 +60,8 @@ def stage_costs(
     deployment: Deployment, source: CostSource, host: HostTime | None = None
 ) -> list[CompiledStepCost]:
     """What a step costs in each stage, the engine's host time in the first.
+
+    A stage reads its tokens, passes its layers and hands them on; the last one has the head.
 
     Raises UnsupportedError as `stage_deployments` does.
     """

@@ -11,6 +11,8 @@ from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, Provenance
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.ideal_time import EXPANDED, arithmetic
+from servecast.primitives.mixed_attention import MixedRatio
+from servecast.primitives.model import Attention
 from servecast.primitives.operations import (
     AllReduce,
     DecodeAttention,
@@ -55,7 +57,7 @@ class RooflineCoefficients:
     operation_s: float = 5e-6
     """Launch and tail of one kernel inside a CUDA graph."""
     network_bandwidth: float = 0.87
-    """Between nodes: 87 GB/s of four adapters of 200 Gbit/s, Mooncake's transfer engine (FAST'25)."""
+    """Between nodes: Mooncake's engine moves 87 GB/s by four adapters of 200 Gbit/s (FAST'25)."""
     network_s: float = 10e-6
     """A message between nodes: AIConfigurator's constant for point to point."""
     all_reduce_s: float = 3e-6
@@ -87,15 +89,20 @@ class RooflineSource:
 
     def cost(self, operation: Operation, device: Accelerator) -> Cost:
         """Seconds of `operation` on `device` by the roofline (never below either roof)."""
-        return Cost(self._seconds(operation, device), Provenance.ROOFLINE, RELATIVE_ERROR)
+        return Cost(self.seconds(operation, device), Provenance.ROOFLINE, RELATIVE_ERROR)
 
-    def _seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
+        """None: it knows nothing of calls for both."""
+        return None
+
+    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+        """The seconds of `cost` alone."""
         c = self.coefficients
         match operation:
             case MoeExperts():
                 return self._experts_s(operation, device)
             case SparseAttention():
-                return sum((self._seconds(part, device) for part in operation.parts), 0.0)
+                return sum((self.seconds(part, device) for part in operation.parts), 0.0)
             case Gemm():
                 dtype = arithmetic(operation)
                 share = c.gemm_flops if dtype.bytes >= 2 else c.gemm_flops_narrow
@@ -113,7 +120,7 @@ class RooflineSource:
         return np.maximum(compute, memory) + c.operation_s
 
     def _all_reduce_s(self, operation: AllReduce, device: Accelerator) -> Quantity:
-        """Inside each node first and last; between them each rank sends its share of the payload."""
+        """Inside each node first and last; between them each rank sends its share."""
         c = self.coefficients
         nodes = -(-operation.ranks // device.link.domain)
         inside = AllReduce(operation.payload_bytes, -(-operation.ranks // nodes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
@@ -79,7 +80,7 @@ class Sharding:
 
     def kv_heads(self, kv_heads: int) -> int:
         """KV heads of one rank: at least one, copied where ranks outnumber heads."""
-        return max(1, kv_heads // self.tensor_parallel_size)
+        return _local_kv_heads(kv_heads, self.tensor_parallel_size)
 
     def stage_layers(self, layers: int) -> int:
         """Layers of the fullest pipeline stage; stages differ by one where they cannot be equal."""
@@ -108,20 +109,7 @@ class Sharding:
 
     def local_mixer(self, mixer: Mixer) -> Mixer:
         """The part of a mixer that one rank computes, as a smaller mixer of the same kind."""
-        tp = self.tensor_parallel_size
-        match mixer:
-            case Attention():
-                heads = cdiv(mixer.heads, tp)
-                return replace(mixer, heads=heads, kv_heads=self.kv_heads(mixer.kv_heads))
-            case LatentAttention():
-                return replace(mixer, heads=cdiv(mixer.heads, tp))
-            case LinearAttention():
-                return replace(
-                    mixer,
-                    projection_params=cdiv(mixer.projection_params, tp),
-                    state_elements=cdiv(mixer.state_elements, tp),
-                    delta=mixer.delta and _local_delta(mixer.delta, tp),
-                )
+        return _local_mixer(mixer, self.tensor_parallel_size)
 
     def local_ffn(self, ffn: Ffn) -> Ffn:
         """The part of a feed-forward layer that the fullest rank computes, of the same kind.
@@ -140,6 +128,28 @@ class Sharding:
                     experts = cdiv(ffn.experts, self.expert_ranks)
                     return replace(ffn, experts=experts, shared_width=shared)
                 return replace(ffn, width=cdiv(ffn.width, self.expert_ranks), shared_width=shared)
+
+
+@cache
+def _local_mixer(mixer: Mixer, tp: int) -> Mixer:
+    """Kept, as pricing a chunk of a prompt asks for it each time."""
+    match mixer:
+        case Attention():
+            kv_heads = _local_kv_heads(mixer.kv_heads, tp)
+            return replace(mixer, heads=cdiv(mixer.heads, tp), kv_heads=kv_heads)
+        case LatentAttention():
+            return replace(mixer, heads=cdiv(mixer.heads, tp))
+        case LinearAttention():
+            return replace(
+                mixer,
+                projection_params=cdiv(mixer.projection_params, tp),
+                state_elements=cdiv(mixer.state_elements, tp),
+                delta=mixer.delta and _local_delta(mixer.delta, tp),
+            )
+
+
+def _local_kv_heads(kv_heads: int, tp: int) -> int:
+    return max(1, kv_heads // tp)
 
 
 def _local_delta(heads: DeltaHeads, tp: int) -> DeltaHeads:

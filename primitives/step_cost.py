@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,8 +22,10 @@ from servecast.primitives.decomposition import (
     token_operations,
 )
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.mixed_attention import MixedRatio
 from servecast.primitives.model import Attention
 from servecast.primitives.operations import Quantity
+from servecast.primitives.sharding import Sharding
 
 SPREAD_BUCKETS = 16
 """Resolution of the share of a sliding window that the group's contexts really fill."""
@@ -44,6 +46,21 @@ class HostTime:
     overlapped_sequence_s: float = 0.0
     eager_step_s: float = 0.0
     """Launching a step with prompts kernel by kernel, where no CUDA graph holds it; overlapped."""
+
+    @classmethod
+    def asynchronous(cls) -> HostTime:
+        """vLLM's that schedules the next step meanwhile: what is left exposed is fitted, what is
+        hidden is as long as all of it is otherwise, or a guess below that."""
+        return cls(
+            shipped("roofline").vllm_async_step_s,
+            overlapped_step_s=1.5e-3,
+            overlapped_sequence_s=10e-6,
+        )
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> HostTime:
+        """The default of a deployment that nobody calibrated."""
+        return cls.asynchronous() if deployment.async_scheduling else cls()
 
     @property
     def overlaps(self) -> bool:
@@ -72,6 +89,16 @@ class StepCost(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class StepOrigin:
+    """Where a step's device time comes from."""
+
+    shares: Mapping[Provenance, float]
+    """Of the device seconds, by how the costs are known."""
+    relative_error: float
+    """Half-width of the band around the device time: the mean of its parts' by seconds."""
+
+
 class CompiledStepCost:
     """A `StepCost` from a cost source: curves over tokens and sequences, attention on demand.
 
@@ -96,7 +123,7 @@ class CompiledStepCost:
         self._token_ns: list[int] = self._price(self._of_tokens(tokens)).tolist()
         head_ns = self._price(self._of_sequences(sequences))
         self._head_ns: list[int] = np.broadcast_to(head_ns, sequences.shape).tolist()
-        host = host or HostTime()
+        host = host or HostTime.of(deployment)
         exposed_s = host.step_s + host.sequence_s * sequences
         hidden_s = host.overlapped_step_s + host.overlapped_sequence_s * sequences
         self._exposed_ns: list[int] = _nanoseconds(exposed_s).tolist()
@@ -112,6 +139,12 @@ class CompiledStepCost:
             for group in deployment.model.layers
             if isinstance(group.mixer, Attention) and group.mixer.window is not None
         ]
+        self._mixed = self._mixed_ratio()
+
+    @property
+    def is_mixed_measured(self) -> bool:
+        """Whether prompts beside decodes are priced as the one call of attention that they are."""
+        return self._mixed is not None
 
     @property
     def needs_spread(self) -> bool:
@@ -139,6 +172,8 @@ class CompiledStepCost:
                 attention_ns += self._decode_ns(count, context_sum // count, spread)
             else:
                 attention_ns += self._prefill_ns(query_tokens, context_sum)
+        if self._mixed is not None:
+            attention_ns += round((_ratio(self._mixed, batch) - 1) * attention_ns)
         device_ns = self._token_ns[tokens] + self._head_ns[sequences] + attention_ns
         host_ns = self._exposed_ns[sequences]
         if self._overlaps:
@@ -163,24 +198,18 @@ class CompiledStepCost:
             )
         return run
 
-    def relative_error(self, batch: Batch) -> float:
-        """Half-width of the band around a step's device time: the mean of its parts' by seconds."""
-        total = uncertain = 0.0
-        for count, operation in self._operations(batch):
-            cost = self._source.cost(operation, self.deployment.accelerator)
-            total += count * float(cost.seconds)
-            uncertain += count * float(cost.seconds) * cost.relative_error
-        return uncertain / total
-
-    def shares(self, batch: Batch) -> dict[Provenance, float]:
-        """The share of a step's device seconds by where the costs came from."""
+    def origin(self, batch: Batch) -> StepOrigin:
+        """Where the device time of a step comes from."""
         seconds: dict[Provenance, float] = {}
+        uncertain = 0.0
         for count, operation in self._operations(batch):
             cost = self._source.cost(operation, self.deployment.accelerator)
-            spent = seconds.get(cost.provenance, 0.0) + count * float(cost.seconds)
-            seconds[cost.provenance] = spent
+            spent = count * float(cost.seconds)
+            seconds[cost.provenance] = seconds.get(cost.provenance, 0.0) + spent
+            uncertain += spent * cost.relative_error
         total = sum(seconds.values())
-        return {provenance: spent / total for provenance, spent in seconds.items()}
+        shares = {provenance: spent / total for provenance, spent in seconds.items()}
+        return StepOrigin(shares, uncertain / total)
 
     def _operations(self, batch: Batch) -> Counted:
         yield from self._of_tokens(float(batch.tokens))
@@ -203,11 +232,17 @@ class CompiledStepCost:
         if self._samples:
             yield from head_operations(self.deployment, sequences)
 
+    def _mixed_ratio(self) -> MixedRatio | None:
+        """Of the attention that all layers share; None for models with several kinds of mixers."""
+        sharding = Sharding.of(self.deployment)
+        mixers = [group.mixer for group in self.deployment.model.layers if group.mixer is not None]
+        local, *others = dict.fromkeys(map(sharding.local_mixer, mixers)) or [None]
+        if others or not isinstance(local, Attention) or local.window is not None:
+            return None
+        return self._source.mixed_ratio(local, self.deployment.accelerator)
+
     def _decode_ns(self, sequences: int, context: int, spread: int) -> int:
-        run = self.decode_run(sequences, spread)
-        if context >= len(run.attention_ns):
-            run.reach(context + 1)
-        return run.attention_ns[context]
+        return self.decode_run(sequences, spread).step_attention_ns(context)
 
     def _prefill_ns(self, new_tokens: int, past_tokens: int) -> int:
         if not past_tokens:
@@ -218,7 +253,7 @@ class CompiledStepCost:
         ns = self._prefill.get(key)
         if ns is None:
             operations = prefill_operations(self.deployment, float(new_tokens), float(past_tokens))
-            ns = self._prefill[key] = int(self._price(operations))
+            ns = self._prefill[key] = round(float(self._seconds(operations)) * 1e9)
         return ns
 
     def _reach_whole(self, new_tokens: int) -> None:
@@ -229,11 +264,24 @@ class CompiledStepCost:
         self._whole += np.broadcast_to(whole, tokens.shape).tolist()  # no mixer costs one 0
 
     def _price(self, operations: Counted) -> NDArray[np.int64]:
+        return _nanoseconds(np.asarray(self._seconds(operations), dtype=np.float64))
+
+    def _seconds(self, operations: Counted) -> Quantity:
         seconds: Quantity = 0.0
+        device = self.deployment.accelerator
         for count, operation in operations:
-            cost = self._source.cost(operation, self.deployment.accelerator)
-            seconds = seconds + count * cost.seconds
-        return _nanoseconds(np.asarray(seconds, dtype=np.float64))
+            seconds = seconds + count * self._source.seconds(operation, device)
+        return seconds
+
+
+def _ratio(mixed: MixedRatio, batch: Batch) -> float:
+    """How much longer the step's attention takes in one call; the widest chunk stands for all."""
+    decode, *chunks = batch.groups
+    if not decode.is_decode or not chunks:
+        return 1.0
+    widest = max(chunks, key=lambda chunk: chunk.query_tokens)
+    context = decode.context_sum // decode.sequences
+    return mixed.at(widest.query_tokens, widest.context_sum, decode.sequences, context)
 
 
 def _nanoseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:

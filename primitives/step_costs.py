@@ -9,7 +9,7 @@ from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.step_cost import CompiledStepCost, HostTime
 
-Key = tuple[str, str, int, int, str, str, bool, str]
+Key = tuple[str, str, int, int, str, str, bool, bool, str]
 
 
 class StepCosts:
@@ -70,5 +70,6 @@ def step_cost_key(deployment: Deployment) -> Key:
         deployment.weights_dtype,
         deployment.kv_cache_dtype,
         deployment.enable_expert_parallel,
+        deployment.async_scheduling,
         deployment.experts_kernel,
     )

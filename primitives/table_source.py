@@ -13,10 +13,12 @@ from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, Provenance
 from servecast.primitives.cost_table import CostTable
 from servecast.primitives.ideal_time import ideal_s
-from servecast.primitives.measured_table import SIBLING_ERROR, Answer, MeasuredTable, MeasuredTables
-from servecast.primitives.operations import Operation, SparseAttention
+from servecast.primitives.measured_table import Answer, MeasuredTable, MeasuredTables
+from servecast.primitives.mixed_attention import MixedRatio, mixed_ratio
+from servecast.primitives.model import Attention
+from servecast.primitives.operations import Operation, Quantity, SparseAttention
 from servecast.primitives.sites import Site
-from servecast.primitives.stand_ins import stand_in
+from servecast.primitives.stand_ins import StandIn, stand_in
 from servecast.primitives.table_kinds import (
     ALL_REDUCE,
     MLA_DECODE,
@@ -27,6 +29,7 @@ from servecast.primitives.table_kinds import (
     resized,
 )
 from servecast.primitives.table_preferences import TablePreferences
+from servecast.primitives.utilisation import Floats
 
 _BySource = dict[str, list[MeasuredTable]]
 
@@ -49,49 +52,70 @@ class TableSource:
 
         UnsupportedError where no table has an answer.
         """
-        found = place(operation)
-        if found is not None:
-            alike = resized(operation, (1,) * len(found.site), (1.0,) * len(found.at))
-            if answers := self._at(alike, device, found):
-                cost = self._least(answers, found)
-                if isinstance(operation, SparseAttention):
-                    return self._without_products(cost, operation, device)
-                return cost
-        if other := stand_in(operation, device):
-            cost = self.cost(other, device)
-            error = max(cost.relative_error, SIBLING_ERROR)
-            return Cost(cost.seconds, Provenance.EXTRAPOLATED, error)
-        raise UnsupportedError(
-            f"no table of {device.name} has an answer for {type(operation).__name__}",
-            hint="import or profile one, or chain this source with a roofline",
+        seconds = self.seconds(operation, device)
+        at, _, answers = self._read(operation, device)
+        if answers:
+            return Cost(seconds, *answers[0].origin(at))
+        other = _other(operation, device)
+        _, main = other.parts[0]
+        error = max(other.relative_error, self.cost(main, device).relative_error)
+        return Cost(seconds, Provenance.EXTRAPOLATED, error)
+
+    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+        """The seconds of `cost` alone; UnsupportedError where no table has an answer."""
+        at, kind, answers = self._read(operation, device)
+        if not answers:
+            parts = _other(operation, device).parts
+            return sum((count * self.seconds(part, device) for count, part in parts), 0.0)
+        seconds = answers[0].surface.seconds(*at)
+        for rival in self._rivals(kind, at, answers):
+            seconds = np.minimum(seconds, rival.surface.seconds(*at))
+        if isinstance(operation, SparseAttention):  # less what the step prices on its own
+            products = sum((self.seconds(each, device) for each in operation.products), 0.0)
+            seconds = np.maximum(seconds - products, ideal_s(operation.attended, device))
+        return seconds
+
+    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
+        """Of the first source whose calls for prompts beside decodes were measured."""
+
+        def alone(operation: Operation) -> float:
+            return float(self.seconds(operation, device))
+
+        store = self._measured.store
+        asked = (
+            mixed_ratio(store, device.name, source, attention, alone)
+            for source in self._preferences.sources
         )
+        return next((ratio for ratio in asked if ratio is not None), None)
 
-    def _without_products(self, cost: Cost, module: SparseAttention, device: Accelerator) -> Cost:
-        """A module's cost less that of the projections in it, which the step prices on its own."""
-        products = sum((self.cost(each, device).seconds for each in module.products), 0.0)
-        least = ideal_s(module.attended, device)
-        return replace(cost, seconds=np.maximum(cost.seconds - products, least))
-
-    def _least(self, answers: list[Answer], found: Place) -> Cost:
-        """The best answer, or where another may undercut it the least of them at each size.
+    def _rivals(
+        self, kind: TableKind | None, at: tuple[Floats, ...], answers: list[Answer]
+    ) -> list[Answer]:
+        """Who may undercut the best answer: the least of them counts at each size.
 
         Those are kernels that preferences take the fastest of, all-reduce beyond its table, where
         engines hand over to a library, and latent attention that only siblings have kernels of:
         what vLLM's modules take more with a longer context or prompt is what the faster sibling's
-        kernel does (docs/cost-tables.md).
+        kernel does (docs/costs/tables.md).
         """
+        best, *others = answers
+        is_borrowed = kind in (MLA_PREFILL, MLA_DECODE) and not best.is_own
+        if is_borrowed or best.table.table.key.operation in self._preferences.fastest:
+            return others
+        if kind is ALL_REDUCE and best.origin(at)[0] is Provenance.EXTRAPOLATED:
+            return [answer for answer in others if answer.is_own]
+        return []
+
+    def _read(
+        self, operation: Operation, device: Accelerator
+    ) -> tuple[tuple[Floats, ...], TableKind | None, list[Answer]]:
+        """The operation's growing sizes, the kind of its tables, and what these answer."""
+        found = place(operation)
+        if found is None:
+            return (), None, []
+        alike = resized(operation, (1,) * len(found.site), (1.0,) * len(found.at))
         at = tuple(np.asarray(size, dtype=np.float64) for size in found.at)
-        best = answers[0].cost(at)
-        rivals: list[Answer] = []
-        is_borrowed = found.kind in (MLA_PREFILL, MLA_DECODE) and not answers[0].is_own
-        if is_borrowed or found.kind.operation in self._preferences.fastest:
-            rivals = answers[1:]
-        elif found.kind is ALL_REDUCE and best.provenance is Provenance.EXTRAPOLATED:
-            rivals = [answer for answer in answers[1:] if answer.is_own]
-        seconds = best.seconds
-        for rival in rivals:
-            seconds = np.minimum(seconds, rival.surface.seconds(*at))
-        return Cost(seconds, best.provenance, best.relative_error)
+        return at, found.kind, self._at(alike, device, found)
 
     def _at(self, alike: Operation, device: Accelerator, found: Place) -> list[Answer]:
         """An answer of each source that has one, best first; siblings where they are needed."""
@@ -125,6 +149,17 @@ class TableSource:
             if (rank := self._preferences.rank(table.key, alike)) is not None
         ]
         return [table for _, _, table in sorted(ranked, key=lambda each: each[:2])]
+
+
+def _other(operation: Operation, device: Accelerator) -> StandIn:
+    """What stands in for an operation that tables do not have; UnsupportedError for nothing."""
+    other = stand_in(operation, device)
+    if other is None:
+        raise UnsupportedError(
+            f"no table of {device.name} has an answer for {type(operation).__name__}",
+            hint="import or profile one, or chain this source with a roofline",
+        )
+    return other
 
 
 def _answers(tables: _BySource, sources: tuple[str, ...], site: Site) -> Iterator[Answer]:

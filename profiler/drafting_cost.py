@@ -53,11 +53,10 @@ class DraftingStepCost:
         run = self._runs.get((sequences, spread))
         if run is None:
             plain = self._cost.decode_run(sequences, spread)
-            plain.reach(1)
             first = self._verified(Group(1, sequences, 0, spread, True))
             device_ns, host_ns = self._cost.step(Batch((first,)))
             drafts_ns = self._draft_share * plain.run_ns(0, 1)
-            fixed_ns = device_ns - plain.attention_ns[0] + drafts_ns
+            fixed_ns = device_ns - plain.step_attention_ns(0) + drafts_ns
             run = self._runs[sequences, spread] = DecodeRun(
                 lambda contexts: self._attention_ns(plain, contexts),
                 round(fixed_ns / self._yield),
@@ -69,7 +68,5 @@ class DraftingStepCost:
         return group._replace(query_tokens=1 + self._drafts) if group.is_decode else group
 
     def _attention_ns(self, plain: DecodeRun, contexts: NDArray[np.float64]) -> NDArray[np.int64]:
-        upto = int(contexts[-1]) + 1
-        plain.reach(upto)
-        whole = np.asarray(plain.attention_ns[int(contexts[0]) : upto], dtype=np.float64)
+        whole = plain.attention_ns(int(contexts[0]), int(contexts[-1]) + 1)
         return np.rint(whole / self._yield).astype(np.int64)

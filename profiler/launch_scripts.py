@@ -20,12 +20,7 @@ EAGER_LAYER_S = 0.8e-3
 
 _EXPOSED = shipped("roofline")
 SYNCHRONOUS = HostTime()
-ASYNCHRONOUS = HostTime(
-    _EXPOSED.vllm_async_step_s,
-    _EXPOSED.sequence_s,
-    overlapped_step_s=1.5e-3,
-    overlapped_sequence_s=10e-6,
-)
+ASYNCHRONOUS = HostTime.asynchronous()
 SGLANG = replace(ASYNCHRONOUS, step_s=_EXPOSED.sglang_step_s)
 TRTLLM = replace(ASYNCHRONOUS, step_s=_EXPOSED.trtllm_step_s, overlapped_step_s=1.0e-3)
 """Exposed parts as fitted (`primitives/coefficients.py`); the overlapped ones are vLLM's without

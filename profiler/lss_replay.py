@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from servecast.errors import UnsupportedError
 from servecast.primitives.chained_source import ChainedSource
 from servecast.primitives.cost import CostSource
 from servecast.primitives.cost_store import CostStore
@@ -18,7 +19,6 @@ from servecast.primitives.table_preferences import TablePreferences
 from servecast.primitives.table_source import TableSource
 from servecast.profiler.launch_scripts import ASYNCHRONOUS
 from servecast.profiler.lss_requests import Floats, Latencies, MeasuredServer, usable_blocks
-from servecast.profiler.mixed_step_cost import MixedStepCost, mixed_ratio
 from servecast.simulator.scheduler import SchedulerLimits
 from servecast.simulator.simulate import replay
 
@@ -54,11 +54,13 @@ def replayed(server: MeasuredServer, store: CostStore, what: Replay) -> Latencie
     here is fitted on the servers.
     """
     deployment, source = server.deployment, _source(store, what)
-    if what.has_mixed:
-        ratio = mixed_ratio(store, deployment, ENGINE)
-        cost: CompiledStepCost = MixedStepCost(deployment, source, ASYNCHRONOUS, ratio)
-    else:
-        cost = CompiledStepCost(deployment, source, ASYNCHRONOUS)
+    cost = CompiledStepCost(deployment, source, ASYNCHRONOUS)
+    if what.has_mixed and not cost.is_mixed_measured:
+        raise UnsupportedError(
+            f"no full grid of mixed attention was measured on {deployment.accelerator.name} for "
+            f"the heads of {deployment.model.name}",
+            hint="take a replay that adds prefill and decode",
+        )
     limits = SchedulerLimits(
         max_num_seqs=deployment.max_num_seqs,
         max_num_batched_tokens=deployment.max_num_batched_tokens,
@@ -73,7 +75,8 @@ def replayed(server: MeasuredServer, store: CostStore, what: Replay) -> Latencie
 
 def _source(store: CostStore, what: Replay) -> CostSource:
     preferences = TablePreferences((ENGINE,), versions={ENGINE: VERSION})
-    tables = TableSource(MeasuredTables(store), preferences)
+    apart = CostStore(table for table in store if table.key.operation != "mixed_attention")
+    tables = TableSource(MeasuredTables(store if what.has_mixed else apart), preferences)
     between = [ElementwiseSource(store, ENGINE)] if what.has_elementwise else []
     return ChainedSource([tables, *between, RooflineSource()])
 

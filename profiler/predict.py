@@ -217,8 +217,8 @@ def _prediction(
     tpot_ms = result.tpot.mean * 1e3
     ttft_ms = float(records.ttft_ns.mean()) / 1e6
     busy_s = (ttft_ms + (point.osl - 1) * tpot_ms) / 1e3
-    shares = cost.shares(_typical(result))
-    provenance = max(shares, key=lambda each: shares[each])
+    origin = cost.origin(_typical(result))
+    provenance = max(origin.shares, key=lambda each: origin.shares[each])
     family = family_of(point, provenance)
     ttft_low_ms, ttft_high_ms = ttft_band(family).around(ttft_ms)
     tpot_low_ms, tpot_high_ms = tpot_band(family).around(tpot_ms)
@@ -230,7 +230,7 @@ def _prediction(
         out_tok_s_per_gpu=clients * point.osl / busy_s / cut.gpus,
         reason=cut.repair,
         provenance=provenance,
-        relative_error=cost.relative_error(_typical(result)),
+        relative_error=origin.relative_error,
         ttft_low_ms=ttft_low_ms,
         ttft_high_ms=ttft_high_ms,
         tpot_low_ms=tpot_low_ms,

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, CostSource
-from servecast.primitives.operations import Operation
+from servecast.primitives.mixed_attention import MixedRatio
+from servecast.primitives.model import Attention
+from servecast.primitives.operations import Operation, Quantity
 from servecast.primitives.step_cost import HostTime
 from servecast.simulator.metrics import batched_half_width
 from servecast.simulator.result import Result
@@ -54,6 +56,14 @@ class Scaled:
         cost = self._source.cost(operation, device)
         return Cost(cost.seconds * self._factor, cost.provenance, cost.relative_error)
 
+    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+        """The seconds of `cost` alone."""
+        return self._source.seconds(operation, device) * self._factor
+
+    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
+        """The other source's: factors on both sides of a ratio cancel out."""
+        return self._source.mixed_ratio(attention, device)
+
 
 def reached(
     result: Result,
@@ -69,7 +79,7 @@ def reached(
     Queues amplify a model error, so scaling the latencies themselves would understate the band.
     What runs again is the simulator, where no other is given.
     """
-    host = host or HostTime()
+    host = host or HostTime.of(result.deployment)
     again = again or _simulated(result, workload)
     fast, slow = (
         again(Scaled(source, factor), _scaled(host, factor)) for factor in (1 - error, 1 + error)

@@ -10,7 +10,6 @@ from servecast.search.vllm_formats import Argument, kv_cache_argument, weights_a
 _NOT_SIMULATED: tuple[Argument, ...] = (
     ("--enable-chunked-prefill", None),
     ("--scheduling-policy", "fcfs"),
-    ("--no-async-scheduling", None),
 )
 """What the simulated scheduler does and leaves out, said outright whatever the defaults."""
 
@@ -38,6 +37,7 @@ def arguments(deployment: Deployment, num_gpu_blocks: int) -> list[Argument]:
         ("--block-size", str(d.block_size)),
         ("--num-gpu-blocks-override", str(num_gpu_blocks)),
         (f"--{'' if d.enable_prefix_caching else 'no-'}enable-prefix-caching", None),
+        (f"--{'' if d.async_scheduling else 'no-'}async-scheduling", None),
         *_NOT_SIMULATED,
     ]
 

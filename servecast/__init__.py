@@ -9,17 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from servecast.api import recommend, simulate
+    from servecast.api import emulate, recommend, simulate
     from servecast.errors import ServecastError
     from servecast.loading import load, loads
     from servecast.scenario import Scenario
 
 __version__ = "0.1.0"
-__all__ = ["Scenario", "ServecastError", "load", "loads", "recommend", "simulate"]
+__all__ = ["Scenario", "ServecastError", "emulate", "load", "loads", "recommend", "simulate"]
 
 _HOMES = {
     "Scenario": "servecast.scenario",
     "ServecastError": "servecast.errors",
+    "emulate": "servecast.api",
     "load": "servecast.loading",
     "loads": "servecast.loading",
     "recommend": "servecast.api",

@@ -1,20 +1,29 @@
-"""The verbs for Python: `from servecast import load, simulate, recommend`."""
+"""The verbs for Python: `from servecast import load, simulate, emulate, recommend`."""
 
 from __future__ import annotations
 
 from servecast.choices import Choice
 from servecast.domain import deployment, workload
+from servecast.emulation import run
+from servecast.primitives.corrected_source import default_source
 from servecast.question import question
 from servecast.scenario import Scenario
 from servecast.search import recommend as search
 from servecast.search.recommend import Recommendation
 from servecast.simulator import simulate as simulator
 from servecast.simulator.result import Result
+from servecast.timewarp.emulate import DEFAULT, Emulation
+from servecast.timewarp.mode import Mode
 
 
 def simulate(scenario: Scenario, choice: Choice | None = None) -> Result:
     """The run of a fixed scenario; `choice` fixes what it leaves open. Writes nothing."""
     return simulator.simulate(deployment(scenario, choice or {}), workload(scenario))
+
+
+def emulate(scenario: Scenario, choice: Choice | None = None, mode: Mode = DEFAULT) -> Emulation:
+    """A fixed scenario by its real engine, which has to be installed. Writes nothing."""
+    return run(deployment(scenario, choice or {}), workload(scenario), default_source(), mode=mode)
 
 
 def recommend(

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from servecast.engine_limits import own_name
 from servecast.errors import InputError
 from servecast.faults import Fault
+from servecast.options import VllmOptions
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
 from servecast.scenario import Scenario
@@ -58,10 +60,11 @@ def quantization_has_checkpoint(scenario: Scenario) -> Iterator[Fault]:
 def length_within_model(scenario: Scenario) -> Iterator[Fault]:
     """Model lengths beyond what the model was made for, which the engine refuses."""
     longest = spec(scenario).max_model_len
-    for index, length in enumerate(scenario.deployment.max_model_len or ()):
+    name = own_name(scenario.engine.name, "max_model_len")
+    for index, length in enumerate(getattr(scenario.deployment, name, None) or ()):
         if length > longest:
             yield Fault(
-                ("deployment", "max_model_len", index),
+                ("deployment", name, index),
                 f"`{length}` is longer than the model allows",
                 f"{longest} or less",
             )
@@ -74,22 +77,29 @@ def some_replica_fits(scenario: Scenario) -> Iterator[Fault]:
     options, budget = scenario.deployment, scenario.hardware.gpus
     model = spec(scenario)
     path = ("deployment", "tensor_parallel_size")
+    experts: tuple[bool, ...] = (False,)
+    stages: tuple[int, ...] = (1,)
+    if isinstance(options, VllmOptions):
+        experts, stages = options.enable_expert_parallel, options.pipeline_parallel_size
     reasons = [
         check(model, Sharding(size, enable_expert_parallel=expert))
         for size in options.tensor_parallel_size
-        for expert in options.enable_expert_parallel
+        for expert in experts
     ]
     if all(reasons):
         yield Fault(path, str(reasons[0]))
     copies = 1 if options.replicas == "auto" else min(options.replicas)
-    least = min(options.tensor_parallel_size) * min(options.pipeline_parallel_size) * copies
+    least = min(options.tensor_parallel_size) * min(stages) * copies
     if least > budget:
         yield Fault(path, f"needs {least} GPUs, more than hardware.gpus {budget}")
 
 
 def batch_holds_sequences(scenario: Scenario) -> Iterator[Fault]:
     """Token budgets below every number of sequences, with which vLLM does not start."""
-    tokens, seqs = scenario.deployment.max_num_batched_tokens, scenario.deployment.max_num_seqs
+    options = scenario.deployment
+    if not isinstance(options, VllmOptions):
+        return
+    tokens, seqs = options.max_num_batched_tokens, options.max_num_seqs
     if tokens and seqs and max(tokens) < min(seqs):
         yield Fault(
             ("deployment", "max_num_batched_tokens"),

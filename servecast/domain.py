@@ -6,24 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from types import MappingProxyType
-from typing import TypeVar
 
 from servecast.checks import price, spec, weights_dtype
 from servecast.choices import Choice, Value
-from servecast.errors import InfeasibleError, UnsupportedError
-from servecast.primitives.accelerator import Accelerator
+from servecast.engine_limits import Target
+from servecast.errors import InfeasibleError
+from servecast.fields import first
 from servecast.primitives.deployment import Deployment
-from servecast.primitives.dtype import Dtype
 from servecast.scenario import Scenario
-from servecast.search.engine_defaults import EngineDefaults, defaults, engine_release
-from servecast.sections import Options
 from servecast.traces.workload import Workload
 from servecast.traffic import FIXED, SyntheticTraffic, TraceTraffic
 
 _NOTHING_OPEN: Mapping[str, Value] = MappingProxyType({})
-_KV_CACHE = {"auto": Dtype.BF16, "fp8": Dtype.FP8}
-
-T = TypeVar("T")
 
 
 def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment:
@@ -36,36 +30,32 @@ def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment
     from servecast.primitives.catalogue import accelerator
 
     fixed = scenario.at(choice)
-    options, model = fixed.deployment, spec(fixed)
+    options, model, version = fixed.deployment, spec(fixed), fixed.engine.version[0]
     device = accelerator(fixed.hardware.gpu[0])
-    engine = _engine_defaults(options, fixed.engine.version[0], device)
-    max_model_len = _first(options.max_model_len) or model.max_model_len
-    limits = engine.limits(
-        max_model_len=max_model_len,
-        max_num_seqs=_first(options.max_num_seqs),
-        max_num_batched_tokens=_first(options.max_num_batched_tokens),
-    )
-    utilization = _first(options.gpu_memory_utilization) or engine.gpu_memory_utilization
+    weights = weights_dtype(model, first(options.quantization))
+    limits = options.limits(Target(version, model, weights, device))
     return Deployment(
         model=model,
         accelerator=device,
         engine=fixed.engine.name,
-        engine_version=fixed.engine.version[0],
-        weights_dtype=weights_dtype(model, _first(options.quantization)),
-        kv_cache_dtype=_KV_CACHE[options.kv_cache_dtype[0]],
-        max_model_len=max_model_len,
+        engine_version=version,
+        weights_dtype=weights,
+        kv_cache_dtype=limits.kv_cache_dtype,
+        max_model_len=limits.max_model_len,
         max_num_seqs=limits.max_num_seqs,
         max_num_batched_tokens=limits.max_num_batched_tokens,
-        replicas=_replicas(fixed),
+        replicas=_replicas(fixed, limits.pipeline_parallel_size),
         tensor_parallel_size=options.tensor_parallel_size[0],
-        pipeline_parallel_size=options.pipeline_parallel_size[0],
-        enable_expert_parallel=options.enable_expert_parallel[0],
-        block_size=_first(options.block_size) or engine.block_size,
-        enable_prefix_caching=options.enable_prefix_caching[0],
-        gpu_memory_utilization=utilization,
-        num_gpu_blocks_override=_first(options.num_gpu_blocks_override),
+        pipeline_parallel_size=limits.pipeline_parallel_size,
+        enable_expert_parallel=limits.enable_expert_parallel,
+        block_size=limits.block_size,
+        enable_prefix_caching=limits.enable_prefix_caching,
+        async_scheduling=limits.async_scheduling,
+        gpu_memory_utilization=limits.gpu_memory_utilization,
+        num_gpu_blocks_override=limits.num_gpu_blocks_override,
         routing=options.routing[0],
         usd_per_gpu_hour=price(fixed, device.name),
+        policy=limits.policy,
     )
 
 
@@ -77,26 +67,11 @@ def workload(scenario: Scenario) -> Workload:
     return _drawn(traffic, scenario.seed if traffic.seed is None else traffic.seed)
 
 
-def _first(values: tuple[T, ...] | None) -> T | None:
-    return values[0] if values else None
-
-
-def _engine_defaults(options: Options, version: str, device: Accelerator) -> EngineDefaults:
-    """The engine's defaults; where they are unknown on the device, the limits must be stated."""
-    try:
-        return defaults("vllm", version, device)
-    except UnsupportedError:
-        seqs, tokens = _first(options.max_num_seqs), _first(options.max_num_batched_tokens)
-        if seqs is None or tokens is None:
-            raise
-        return EngineDefaults(engine_release("vllm", version), seqs, tokens, "the scenario")
-
-
-def _replicas(fixed: Scenario) -> int:
+def _replicas(fixed: Scenario, stages: int) -> int:
     options, budget = fixed.deployment, fixed.hardware.gpus
     sizes = {
         "tensor_parallel_size": options.tensor_parallel_size[0],
-        "pipeline_parallel_size": options.pipeline_parallel_size[0],
+        "pipeline_parallel_size": stages,
     }
     size = prod(sizes.values())
     replicas = max(1, budget // size) if options.replicas == "auto" else options.replicas[0]

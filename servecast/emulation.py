@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from servecast.emulators import EMULATORS
+from servecast.errors import UnsupportedError
+from servecast.primitives.calibration import Calibration
+from servecast.primitives.coefficients import shipped
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
-from servecast.primitives.memory import ledger
-from servecast.primitives.pipeline import stage_costs
 from servecast.primitives.step_cost import HostTime
 from servecast.primitives.units import format_seconds
 from servecast.search.band import Again
-from servecast.search.vllm_arguments import arguments, words
-from servecast.simulator.simulate import refuse_unmodelled, scheduler_limits
-from servecast.timewarp.emulate import DEFAULT, Emulation, emulate
-from servecast.timewarp.installation import INSTALLATIONS
+from servecast.simulator.policies import transformers_limits
+from servecast.simulator.simulate import refuse_unmodelled
+from servecast.timewarp.emulate import DEFAULT, Emulation
+from servecast.timewarp.installation import INSTALLATIONS, require
 from servecast.timewarp.mode import Mode
 from servecast.traces.workload import Workload
+
+
+def host_time(deployment: Deployment, calibration: Calibration | None = None) -> HostTime:
+    """The time of the engine's own loop: as calibrated, else the coefficient that ships."""
+    if calibration is not None:
+        return calibration.host
+    if deployment.async_scheduling:
+        return HostTime.asynchronous()
+    return HostTime(shipped("roofline").step_s(deployment.engine, is_asynchronous=False))
 
 
 def run(
@@ -26,24 +35,24 @@ def run(
     host: HostTime | None = None,
     mode: Mode = DEFAULT,
 ) -> Emulation:
-    """Run the engine with the very options that would be emitted for this deployment.
+    """Run the deployment's engine, `host` being by default its own; raises as `Emulator` does.
 
-    Raises what `timewarp.emulate` does, and InfeasibleError where the model does not fit.
+    UnsupportedError, with the commands that mend it, where its release is not installed.
     """
-    refuse_unmodelled(replace(deployment, pipeline_parallel_size=1))
-    memory = ledger(deployment)
-    memory.require_fit()
-    limits = scheduler_limits(deployment, memory, workload)
-    options = words(arguments(deployment, limits.num_blocks + 1))  # vLLM keeps one for itself
-    cost, *later_stages = stage_costs(deployment, source, host)
-    return emulate(deployment, workload, options, cost, mode, later_stages=later_stages)
+    require(deployment.engine, deployment.engine_version)
+    host = host or host_time(deployment)
+    return EMULATORS[deployment.engine](deployment, workload, source, host, mode)
 
 
 def rerun(deployment: Deployment, workload: Workload) -> Again | None:
     """What finds the band of an emulated run: None is the simulator, wherever it can."""
-    if deployment.pipeline_parallel_size == 1:
-        return None
-    return lambda source, host: run(deployment, workload, source, host).result
+    try:
+        refuse_unmodelled(deployment)
+        if deployment.engine == "transformers":
+            transformers_limits(deployment, workload)
+    except UnsupportedError:
+        return lambda source, host: run(deployment, workload, source, host).result
+    return None
 
 
 def sentence(emulation: Emulation) -> str:
@@ -55,6 +64,7 @@ def sentence(emulation: Emulation) -> str:
         f"{title} {emulation.release} ran on a virtual device ({mode}): {emulation.steps:,} steps "
         f"in {format_seconds(emulation.cpu_s)} of CPU time, {emulation.speedup:,.0f} × faster than "
         f"real, after {format_seconds(emulation.startup_cpu_s)} to start"
+        + (f"; {emulation.cache}" if emulation.cache else "")
     )
 
 
@@ -66,6 +76,7 @@ def facts(emulation: Emulation) -> dict[str, object]:
         "clock": "frozen" if emulation.flow is None else "flowing",
         "flow": emulation.flow,
         "stepping": emulation.stepping,
+        "cache": emulation.cache,
         "steps": emulation.steps,
         "cpu_s": emulation.cpu_s,
         "startup_cpu_s": emulation.startup_cpu_s,

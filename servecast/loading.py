@@ -13,18 +13,18 @@ from pydantic import ValidationError
 
 from servecast.checks import CHECKS
 from servecast.document import Document, read_document
+from servecast.engine_forms import FORMS, engine_stated
 from servecast.errors import InputError
 from servecast.faults import Fault, Place, ScenarioError
 from servecast.reading import Forms, faults_of, written
 from servecast.scenario import Scenario
-from servecast.sections import Engine, Hardware, Options
+from servecast.sections import Engine, Hardware
 from servecast.traffic import SyntheticTraffic, TraceTraffic
 
 _FORMS: Forms = {
     "": Scenario,
     "hardware": Hardware,
     "engine": Engine,
-    "deployment": Options,
     "workload.<trace>": TraceTraffic,
     "workload.<synthetic>": SyntheticTraffic,
 }
@@ -52,15 +52,17 @@ def loads(text: str, *, folder: Path | None = None, name: str = "scenario.yaml")
     values = {"name": _name_from(name), **document.values}
     folder = folder or Path.cwd()
     faults = list(document.faults)
+    engine = engine_stated(values)
+    context = {"folder": folder, "engine": engine}
     try:
-        scenario: Scenario | None = Scenario.model_validate(values, context={"folder": folder})
+        scenario: Scenario | None = Scenario.model_validate(values, context=context)
         broken: set[str] = set()
     except ValidationError as error:
         scenario = None
-        found = faults_of(error, values, _FORMS)
+        found = faults_of(error, values, {**_FORMS, "deployment": FORMS[engine]}, engine)
         faults += found
         broken = {str(fault.path[0]) for fault in found if fault.path}
-    faults += _joint_faults(scenario or _patched(values, broken, folder), broken)
+    faults += _joint_faults(scenario or _patched(values, broken, context), broken)
     if faults or scenario is None:
         raise ScenarioError(name, _placed(faults, document))
     return scenario
@@ -88,18 +90,21 @@ def _joint_faults(scenario: Scenario, broken: set[str]) -> Iterator[Fault]:
             yield from check(scenario)
 
 
-def _patched(values: Mapping[str, object], broken: set[str], folder: Path) -> Scenario:
+def _patched(
+    values: Mapping[str, object], broken: set[str], context: Mapping[str, object]
+) -> Scenario:
     """The scenario with its broken sections taken from the built-in one.
 
-    So the rules between its sound sections can be asked while other sections are at fault.
+    So the rules between its sound sections can be asked while other sections are at fault. A
+    broken `deployment` is left out: its form is the engine's own.
     """
     sound = {
         key: value
         for key, value in values.items()
         if key in Scenario.model_fields and key not in broken
     }
-    spare = dict(builtin())
-    return Scenario.model_validate({**spare, **sound}, context={"folder": folder})
+    spare = {key: value for key, value in builtin() if key != "deployment"}
+    return Scenario.model_validate({**spare, **sound}, context=dict(context))
 
 
 def _placed(faults: Iterable[Fault], document: Document) -> Iterator[Fault]:

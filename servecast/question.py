@@ -20,6 +20,7 @@ from servecast.search.engine_defaults import EngineDefaults, defaults
 from servecast.search.recommend import Question
 from servecast.search.serve_command import ServeCommand, parse
 from servecast.search.space import Choice, Space, refuse_unsearched
+from servecast.timewarp.installation import INSTALLATIONS
 
 
 def space_of(scenario: Scenario) -> Space:
@@ -39,7 +40,11 @@ def question(
     current: str | None = None,
     calibration: Calibration | None = None,
 ) -> Question:
-    """What `servecast recommend` asks of the search; `current` is the user's own start command."""
+    """What `servecast recommend` asks of the search; `current` is the user's own start command.
+
+    UnsupportedError for engines that are not searched, or that no files are written for.
+    """
+    require_vllm(scenario, "not searched yet, and no files are written to start one")
     space = space_of(scenario)
     command = parse(current) if current else None
     return Question(
@@ -88,11 +93,22 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
         enable_expert_parallel=bool(command.enable_expert_parallel),
         block_size=command.block_size or engine.block_size,
         enable_prefix_caching=bool(command.enable_prefix_caching),
+        async_scheduling=bool(command.async_scheduling),
         gpu_memory_utilization=command.gpu_memory_utilization or engine.gpu_memory_utilization,
         num_gpu_blocks_override=command.num_gpu_blocks_override,
     )
     _require_start(one)
     return _with_replicas(one, scenario.hardware.gpus)
+
+
+def require_vllm(scenario: Scenario, undone: str) -> None:
+    """UnsupportedError for another engine, whose deployments are `undone`."""
+    if scenario.engine.name != "vllm":
+        title = INSTALLATIONS[scenario.engine.name].title
+        raise UnsupportedError(
+            f"deployments of {title} are {undone}",
+            hint="fix every choice and run `servecast emulate`, or set engine.name to `vllm`",
+        )
 
 
 def _require_start(one: Deployment) -> None:

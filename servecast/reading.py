@@ -18,23 +18,25 @@ Forms = Mapping[str, type[BaseModel]]
 _CHOICES_ALLOWED = "choices are allowed for hardware.gpu and under engine and deployment"
 
 
-def faults_of(error: ValidationError, values: Mapping[str, object], forms: Forms) -> list[Fault]:
-    """A fault for each error that validating `values` gave."""
-    return [_fault(details, values, forms) for details in error.errors(include_url=False)]
+def faults_of(
+    error: ValidationError, values: Mapping[str, object], forms: Forms, engine: str
+) -> list[Fault]:
+    """A fault for each error that validating `values` gave; `engine` is whose options they are."""
+    return [_fault(details, values, forms, engine) for details in error.errors(include_url=False)]
 
 
-def _fault(details: ErrorDetails, values: Mapping[str, object], forms: Forms) -> Fault:
+def _fault(details: ErrorDetails, values: Mapping[str, object], forms: Forms, engine: str) -> Fault:
     path = written(details["loc"], values)
     if details["type"] == "extra_forbidden":
-        return _unknown_field(details["loc"], path, forms)
+        return _unknown_field(details["loc"], path, forms, engine)
     if details["type"] == "missing":
         return Fault(path, "is missing")
     if _is_forbidden_choice(path, details["input"]):
         return Fault(path, f"{shown(details['input'])} is a choice", _CHOICES_ALLOWED)
-    return _refused(path, details["input"]) or _in_our_words(path, details)
+    return _refused(path, details["input"], engine) or _in_our_words(path, details)
 
 
-def _unknown_field(loc: Place, path: Place, forms: Forms) -> Fault:
+def _unknown_field(loc: Place, path: Place, forms: Forms, engine: str) -> Fault:
     key = str(loc[-1])
     path = path or (key,)
     for section, form in forms.items():
@@ -42,7 +44,7 @@ def _unknown_field(loc: Place, path: Place, forms: Forms) -> Fault:
             return Fault(path, "unknown field here", f"it belongs {_plain(section)}")
     home = ".".join(str(part) for part in loc[:-1])
     near = nearest(key, forms[home].model_fields if home in forms else ())
-    refused = refusal(key)
+    refused = refusal(key, engine)
     if refused and near != key.replace("-", "_"):
         return Fault(path, *refused)
     return Fault(path, "unknown field", f"did you mean `{near}`?" if near else None)
@@ -53,14 +55,14 @@ def _plain(section: str) -> str:
     return f"under `{section.replace('<', '').replace('>', '')}`" if section else "at the top level"
 
 
-def _refused(path: Place, value: object) -> Fault | None:
+def _refused(path: Place, value: object, engine: str) -> Fault | None:
     """The refusal by name of a feature that is not modelled, where the path is of one."""
-    if path[:1] == ("deployment",) and len(path) > 1 and path[1] in NEUTRAL:
-        feature, neutral = NEUTRAL[str(path[1])]
+    if path[:1] == ("deployment",) and len(path) > 1 and path[1] in NEUTRAL[engine]:
+        feature, neutral = NEUTRAL[engine][str(path[1])]
         return Fault(path, f"{feature} is not modelled yet", f"write `{path[1]}: {neutral}`")
     if path[:2] == ("engine", "name") and isinstance(value, str):
-        engine = ENGINES.get(value.lower(), f"engine {shown(value)}")
-        return Fault(path, f"{engine} is not modelled yet", "write `name: vllm`")
+        other = ENGINES.get(value.lower(), f"engine {shown(value)}")
+        return Fault(path, f"{other} is not modelled yet", "write `name: vllm`")
     return None
 
 

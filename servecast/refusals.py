@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-NEUTRAL: Mapping[str, tuple[str, str]] = {
+from servecast.engine_limits import own_name
+
+_VLLM: Mapping[str, tuple[str, str]] = {
     "data_parallel_size": ("data parallelism inside one engine", "1, and `replicas` for copies"),
-    "async_scheduling": ("asynchronous scheduling", "false"),
     "enable_chunked_prefill": ("scheduling without chunked prefill", "true"),
     "speculative_config": ("speculative decoding", "null"),
     "enable_lora": ("serving LoRA adapters", "false"),
     "scheduling_policy": ("priority scheduling", "fcfs"),
     "enforce_eager": ("running without CUDA graphs", "false"),
 }
-"""Options that may be stated with the one value that is modelled: the feature, and that value."""
+NEUTRAL: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "vllm": _VLLM,
+    "sglang": {},
+    "transformers": {
+        "tensor_parallel_size": ("tensor parallelism of transformers", "1"),
+        "use_async_batching": ("asynchronous batching of transformers", "false"),
+    },
+}
+"""Options, by engine, that may be stated with the one value that is modelled: the feature, and that
+value."""
 
 _FEATURES = {
     "disaggregated prefill and decode": (
@@ -40,7 +50,32 @@ _FEATURES = {
 }  # fmt: skip
 _BY_KEY = {key: feature for feature, keys in _FEATURES.items() for key in keys}
 
-ENGINES = {"sglang": "SGLang", "trtllm": "TensorRT-LLM", "transformers": "transformers"}
+_OWN_FEATURES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "sglang": {
+        "pipeline parallelism": ("pipeline_parallel_size", "pp_size"),
+        "data parallelism inside one engine": (
+            "data_parallel_size",
+            "dp_size",
+            "enable_dp_attention",
+        ),
+        "expert parallelism of SGLang": ("expert_parallel_size", "ep_size", "moe_a2a_backend"),
+        "speculative decoding": ("speculative_algorithm", "speculative_num_draft_tokens"),
+        "serving LoRA adapters": ("enable_lora", "lora_paths", "max_loras_per_batch"),
+        "disaggregated prefill and decode": ("disaggregation_mode",),
+        "hierarchical caching": ("enable_hierarchical_cache", "enable_lmcache", "enable_hisparse"),
+        "priority scheduling": ("enable_priority_scheduling",),
+        "a limit on the queue": ("max_queued_requests",),
+        "overlapping two batches": ("enable_two_batch_overlap", "enable_pdmux"),
+    },
+    "transformers": {
+        "offloading of weights or KV cache": ("cpu_offload_space",),
+        "CUDA graphs of transformers": ("use_cuda_graph", "q_padding_interval_size"),
+        "compilation settings": ("default_compile_level", "varlen_compile_config"),
+        "a limit on the queue": ("max_queue_size",),
+    },
+}  # fmt: skip
+
+ENGINES = {"trtllm": "TensorRT-LLM"}
 """Engines that the field serves with and that have no scheduler here yet."""
 
 CHECKPOINT_METHODS = (
@@ -50,8 +85,14 @@ CHECKPOINT_METHODS = (
 """vLLM's names of quantisation methods that load a checkpoint made for them."""
 
 
-def refusal(key: str) -> tuple[str, str] | None:
-    """Why a field is refused and the way out, where it is an engine's option; else None."""
+def refusal(key: str, engine: str) -> tuple[str, str] | None:
+    """Why a field is refused and the way out, where it is an option of some engine; else None."""
+    own = own_name(engine, key)
+    if own != key:
+        return f"is vLLM's name, and the engine is {engine}", f"write `{own}`"
+    for own_feature, keys in _OWN_FEATURES.get(engine, {}).items():
+        if key in keys:
+            return f"{own_feature} is not modelled yet", "leave it out"
     # Imported late: only a field that is at fault needs the list of all options.
     from servecast.search.vllm_options import VLLM_OPTIONS
 

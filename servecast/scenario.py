@@ -16,9 +16,11 @@ from pydantic import (
 )
 
 from servecast.choices import Choice, Choices, Value
+from servecast.engine_forms import AnyForm, options_absent, options_read
 from servecast.faults import fault, shown, validating
+from servecast.fields import Section
 from servecast.plain import sequence
-from servecast.sections import Engine, Hardware, Options, Section
+from servecast.sections import Engine, Hardware
 from servecast.simulator.objective import Objective, parse_objective
 from servecast.simulator.slo import Slo, parse_slo
 from servecast.traffic import Traffic, resolve_path
@@ -76,6 +78,7 @@ SloLine = Annotated[
 ObjectiveLine = Annotated[
     Objective, PlainValidator(_objective_line, json_schema_input_type=str), PlainSerializer(str)
 ]
+AnyOptions = Annotated[AnyForm, BeforeValidator(options_read)]
 _ONE_OR_MANY = BeforeValidator(_listed, json_schema_input_type=str | list[str])
 
 
@@ -89,7 +92,8 @@ class Scenario(Section):
     model: ModelName
     hardware: Hardware
     engine: Engine
-    deployment: Options = Options()
+    deployment: AnyOptions = Field(default_factory=options_absent)
+    """In the form of the engine."""
     workload: Traffic
     slo: Annotated[tuple[SloLine, ...], _ONE_OR_MANY] = ()
     objective: Annotated[

@@ -1,4 +1,4 @@
-"""The sections of a scenario that say what is deployed: hardware, engine, deployment options."""
+"""The sections of a scenario that say what runs: the hardware and the engine."""
 
 from __future__ import annotations
 
@@ -6,31 +6,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
-    Field,
     Tag,
+    ValidationInfo,
     model_validator,
 )
 
 from servecast.choices import Open
 from servecast.faults import fault, shown, validating
-from servecast.primitives.deployment import Routing
-from servecast.primitives.dtype import Dtype
-from servecast.refusals import CHECKPOINT_METHODS
-
-Count = Annotated[int, Field(strict=True, ge=1)]
-Flag = Annotated[bool, Field(strict=True)]
-Usd = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A frozen part of a scenario; a field that it does not have is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from servecast.fields import Count, Section, Usd
 
 
 def _known_gpu(name: str) -> str:
@@ -39,11 +24,19 @@ def _known_gpu(name: str) -> str:
     return accelerator(name).name
 
 
-def _known_release(version: str) -> str:
+def _known_release(version: str, info: ValidationInfo) -> str:
     from servecast.search.engine_defaults import engine_release
+    from servecast.timewarp.installation import INSTALLATIONS
 
-    engine_release("vllm", version)
-    return version
+    def known(stated: str) -> str:
+        engine = info.data.get("name", "vllm")
+        if engine == "vllm":
+            engine_release("vllm", stated)
+        else:
+            INSTALLATIONS[engine].release_of(stated)
+        return stated
+
+    return validating(known)(version)
 
 
 def _version_text(value: object) -> object:
@@ -55,27 +48,8 @@ def _version_text(value: object) -> object:
     return value
 
 
-def _weights_format(value: object) -> object:
-    if isinstance(value, str) and value in CHECKPOINT_METHODS:
-        raise fault(
-            f"{shown(value)} needs a checkpoint made for it",
-            "give that checkpoint's config.json as `model` and leave `quantization` out",
-        )
-    return value
-
-
 def _price_form(value: object) -> str:
     return "<each>" if isinstance(value, dict) else "<one>"
-
-
-def _replicas_form(value: object) -> str:
-    return "<auto>" if value == "auto" else "<values>"
-
-
-def _auto_or_numbers(value: object) -> object:
-    if isinstance(value, str) and value != "auto":
-        raise fault(f"{shown(value)} is neither `auto` nor a number")
-    return value
 
 
 Gpu = Annotated[str, AfterValidator(validating(_known_gpu))]
@@ -83,13 +57,7 @@ Price = Annotated[
     Annotated[Usd, Tag("<one>")] | Annotated[dict[Gpu, Usd], Tag("<each>")],
     Discriminator(_price_form),
 ]
-Replicas = Annotated[
-    Annotated[Literal["auto"], Tag("<auto>")] | Annotated[Open[Count], Tag("<values>")],
-    Discriminator(_replicas_form),
-    BeforeValidator(_auto_or_numbers),
-]
-Version = Annotated[str, BeforeValidator(_version_text), AfterValidator(validating(_known_release))]
-Weights = Annotated[Dtype, BeforeValidator(_weights_format)]
+Version = Annotated[str, BeforeValidator(_version_text), AfterValidator(_known_release)]
 
 
 class Hardware(Section):
@@ -114,37 +82,7 @@ class Hardware(Section):
 
 
 class Engine(Section):
-    """The serving engine whose scheduler is simulated."""
+    """The serving engine that runs the model."""
 
-    name: Literal["vllm"] = "vllm"
+    name: Literal["vllm", "sglang", "transformers"] = "vllm"
     version: Open[Version]
-
-
-class Options(Section):
-    """The engine's options by their own names, and how replicas are fed; absent: its defaults."""
-
-    replicas: Replicas = (1,)
-    """`auto`: as many as fit, or the fewest that meet the SLOs where cost is minimised."""
-    tensor_parallel_size: Open[Count] = (1,)
-    pipeline_parallel_size: Open[Count] = (1,)
-    """Above 1: for `emulate` alone, the simulator refuses it."""
-    data_parallel_size: Open[Literal[1]] = (1,)
-    enable_expert_parallel: Open[Flag] = (False,)
-    quantization: Open[Weights] | None = None
-    """The weights' format; absent: the checkpoint's own."""
-    kv_cache_dtype: Open[Literal["auto", "fp8"]] = ("auto",)
-    max_model_len: Open[Count] | None = None
-    """Absent: the longest that the model allows."""
-    max_num_seqs: Open[Count] | None = None
-    max_num_batched_tokens: Open[Count] | None = None
-    block_size: Open[Count] | None = None
-    gpu_memory_utilization: Open[Fraction] | None = None
-    num_gpu_blocks_override: Open[Count] | None = None
-    routing: Open[Routing] = ("round_robin",)
-    enable_chunked_prefill: Open[Literal[True]] = (True,)
-    enable_prefix_caching: Open[Flag] = (False,)
-    async_scheduling: Open[Literal[False]] = (False,)
-    scheduling_policy: Open[Literal["fcfs"]] = ("fcfs",)
-    speculative_config: None = None
-    enable_lora: Open[Literal[False]] = (False,)
-    enforce_eager: Open[Literal[False]] = (False,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from servecast.engine_limits import own_name
 from servecast.output import Output, counted, literal
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.units import format_rate, format_seconds, format_share
@@ -33,7 +34,7 @@ def deployment_line(deployment: Deployment) -> str:
     if d.replicas > 1:
         parts.append(d.routing.replace("_", " "))
     names = ("tensor_parallel_size", "max_num_seqs", "max_num_batched_tokens")
-    limits = " · ".join(f"{name} {getattr(d, name)}" for name in names)
+    limits = " · ".join(f"{own_name(d.engine, name)} {getattr(d, name)}" for name in names)
     return f"{' · '.join(parts)}\n{limits}"
 
 
@@ -157,12 +158,13 @@ def reached_json(bands: Sequence[Reached]) -> list[dict[str, object]]:
 
 
 def deployment_json(deployment: Deployment) -> dict[str, object]:
-    """A deployment by the engine's option names."""
+    """A deployment by vLLM's option names, and another engine's own choices as `policy`."""
     d = deployment
     names = (
         "engine", "engine_version", "replicas", "tensor_parallel_size", "pipeline_parallel_size",
         "data_parallel_size", "enable_expert_parallel", "max_model_len", "max_num_seqs",
         "max_num_batched_tokens", "block_size", "enable_prefix_caching",
+        "async_scheduling",
         "gpu_memory_utilization",
         "num_gpu_blocks_override", "routing", "gpus", "usd_per_gpu_hour",
     )  # fmt: skip
@@ -172,6 +174,7 @@ def deployment_json(deployment: Deployment) -> dict[str, object]:
         "weights_dtype": str(d.weights_dtype),
         "kv_cache_dtype": str(d.kv_cache_dtype),
         **{name: getattr(d, name) for name in names},
+        **({} if d.policy is None else {"policy": asdict(d.policy)}),
     }
 
 

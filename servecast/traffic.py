@@ -20,9 +20,9 @@ from pydantic import (
 )
 
 from servecast.faults import fault, shown, validating
+from servecast.fields import Count, Section
 from servecast.plain import mapping
 from servecast.primitives import units
-from servecast.sections import Count, Section
 
 FIXED = "fixed"
 """The synthetic shape in which every request is alike, of the lengths that the scenario states."""

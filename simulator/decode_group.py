@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from servecast.simulator.request import Request
 
@@ -15,10 +15,11 @@ class DecodeGroup:
     tell how many blocks any number of coming steps needs.
     """
 
-    __slots__ = ("_block_size", "_residues", "base_sum", "size", "steps")
+    __slots__ = ("_bases", "_block_size", "_residues", "base_sum", "size", "steps")
 
     def __init__(self, block_size: int) -> None:
         self._block_size = block_size
+        self._bases: dict[Request, int] = {}
         self._residues = [0] * block_size
         self.size = 0
         self.steps = 0
@@ -30,17 +31,23 @@ class DecodeGroup:
         """Cached tokens of all requests before the next step."""
         return self.base_sum + self.size * self.steps
 
+    def contexts(self) -> list[int]:
+        """Cached tokens of each request before the next step."""
+        steps = self.steps
+        return [base + steps for base in self._bases.values()]
+
     def join(self, request: Request) -> None:
         """Take in a request whose prompt is computed and whose latest token is not."""
         base = request.num_computed_tokens - self.steps
         request.base = base
+        self._bases[request] = base
         self.base_sum += base
         self._residues[base % self._block_size] += 1
         self.size += 1
 
     def leave(self, request: Request) -> None:
         """Let a request go, its token counts brought up to date."""
-        base = request.base
+        base = self._bases.pop(request)
         self.base_sum -= base
         self._residues[base % self._block_size] -= 1
         self.size -= 1
@@ -65,6 +72,12 @@ class DecodeGroup:
     def needs_block(self, request: Request) -> bool:
         """Whether the request's next token starts a new block."""
         return (request.base + self.steps) % self._block_size == 0
+
+    def needing_blocks(self, requests: Iterable[Request]) -> list[Request]:
+        """Those of `requests` who are in the group and whose next token starts a new block."""
+        bases, size = self._bases, self._block_size
+        first = -self.steps % size
+        return [each for each in requests if each in bases and bases[each] % size == first]
 
     def blocks_needed(self, steps: int) -> int:
         """New blocks that the next `steps` steps take."""

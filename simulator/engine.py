@@ -66,6 +66,7 @@ class Engine:
         self._chunks: list[Chunk] = []
         self._run: DecodeRun | None = None
         self._context = self._chunk_tokens = 0
+        self._unheard = 0  # of those who gain a token: it is beyond their last one
         self._rows = 0  # of the log: one for each run committed
         self._spread: int | None = None
 
@@ -73,11 +74,13 @@ class Engine:
         """Queue `request` at `now_ns`, which no later call may precede."""
         self.unfinished += 1
         if self._unseen is not None and (self._planned or self.scheduler.running or self._unseen):
-            self._unseen.append(request, now_ns)
+            self._unseen.append((now_ns, request))
             has_place = len(self.scheduler.running) < self.scheduler.limits.max_num_seqs
             if self._steps > 1 and self._planned and has_place:
                 self._cut(now_ns, ahead=1)
             return
+        if self.unfinished == 1 and now_ns > self.now_ns:
+            self.scheduler.has_rested = True
         self.scheduler.add_request(request)
         if not self._planned:
             self.now_ns = max(self.now_ns, now_ns)
@@ -90,13 +93,18 @@ class Engine:
             return self._end_ns
         return None
 
-    def advance(self, until_ns: int | None) -> None:
-        """Commit every run that ends at or before `until_ns` (None: until the engine is idle)."""
+    def advance(self, until_ns: int | None, *, to_finish: bool = False) -> None:
+        """Commit every run that ends at or before `until_ns` (None: until the engine is idle).
+
+        With `to_finish` none after the one that ends while `finished` is not empty.
+        """
         until = inf if until_ns is None else until_ns
         while self._planned or (self.now_ns < until and self._plan()):
             if self._end_ns > until:
                 return
             self._commit()
+            if to_finish and self.finished:
+                return
 
     def check(self) -> None:
         """Raise if a request is lost or doubled or, between runs, if the scheduler is broken."""
@@ -117,19 +125,25 @@ class Engine:
         chunks, preempted = self.scheduler.schedule()
         for request in preempted:
             self._note_preemption(request)
+        self._plan_step(chunks, is_alone=bool(preempted) or bool(self._unseen))
+        return True
+
+    def _plan_step(self, chunks: list[Chunk], *, is_alone: bool) -> None:
+        """Plan a step with these chunks; without any, the run of those who decode, unless the step
+        `is_alone` because the next one is another."""
         self._chunks = chunks
         if chunks:
             self._plan_mixed_step(chunks)
         else:
-            one_step = self._stepping or bool(preempted) or bool(self._unseen)
-            self._plan_decode_run(one_step=one_step)
+            self._plan_decode_run(one_step=self._stepping or is_alone)
         self._planned = True
-        return True
 
     def _note_preemption(self, request: Request) -> None:
         if request.decode_end:  # it was decoding: its latest token came out just now
             self._spread = None
-            request.last_token_ns = self.now_ns
+            joined_ns, request.last_token_ns = request.last_token_ns, self.now_ns
+            if self._pauses:
+                request.last_token_ns = self._pauses.leave(joined_ns, self.now_ns)
             request.decode_end = 0
 
     def _plan_mixed_step(self, chunks: list[Chunk]) -> None:
@@ -151,24 +165,25 @@ class Engine:
         self._end_ns = self.now_ns + device_ns + host_ns
 
     def _plan_decode_run(self, *, one_step: bool) -> None:
-        ends, group = self._ends, self.scheduler.group
-        while ends[0][0] != ends[0][2].decode_end:
-            heappop(ends)  # a preempted request's end moved
+        group = self.scheduler.group
         self._sequences = group.size
-        steps = 1 if one_step else self.scheduler.horizon(ends[0][0] - group.steps)
+        steps = 1 if one_step else self.scheduler.horizon(self._first_end() - group.steps)
         context = group.base_sum // group.size + group.steps
         spread = self._spread_now() if self._needs_spread else 0
         run = self._cost.decode_run(group.size, spread)
         self._steps, self._run, self._context, self._chunk_tokens = steps, run, context, 0
         self._end_ns = self.now_ns + run.run_ns(context, steps)
 
+    def _first_end(self) -> int:
+        """The step of the group at which the first of those who decode has its last token."""
+        ends = self._ends
+        while ends[0][0] != ends[0][2].decode_end:
+            heappop(ends)  # a preempted request's end moved
+        return ends[0][0]
+
     def _spread_now(self) -> int:
         if self._spread is None:
-            scheduler = self.scheduler
-            steps = scheduler.group.steps
-            self._spread = self._cost.spread(
-                [r.base + steps for r in scheduler.running if r.decode_end > steps]
-            )
+            self._spread = self._cost.spread(self.scheduler.group.contexts())
         return self._spread
 
     def _cut(self, now_ns: int, ahead: int = 0) -> None:
@@ -191,10 +206,10 @@ class Engine:
             self._start_ns,
             self._end_ns - self._start_ns,
             steps,
-            sequences,
+            sequences - self._unheard,
             self._context,
             self._spread or 0,
-            self._chunk_tokens,
+            self._chunk_tokens + self._unheard,
             blocks.total - blocks.free,
         )
         self._rows += 1
@@ -250,6 +265,7 @@ class Engine:
             return
         group = self.scheduler.group
         group.join(request)
+        request.last_token_ns = self._end_ns
         self._spread = None
         self._order += 1
         request.decode_end = group.steps + request.output_tokens - request.emitted

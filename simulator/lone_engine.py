@@ -20,11 +20,14 @@ def serve_closed_loop(
     coming = iter(requests)
     due = deque([0] * concurrency)
     """When clients send; in order, because they all think equally long."""
-    now_ns: int | None = 0
-    while now_ns is not None:
-        engine.advance(now_ns)
-        due.extend([now_ns + think_ns] * len(engine.finished))
-        engine.finished.clear()
+    while due or engine.unfinished:
+        until_ns = due[0] if due else None
+        engine.advance(until_ns, to_finish=True)
+        now_ns = until_ns or 0
+        if engine.finished:
+            now_ns = engine.now_ns
+            due.extend([now_ns + think_ns] * len(engine.finished))
+            engine.finished.clear()
         while due and due[0] <= now_ns:
             due.popleft()
             request = next(coming, None)
@@ -33,5 +36,3 @@ def serve_closed_loop(
                 break
             request.arrival_ns = now_ns
             engine.submit(request, now_ns)
-        moments = (engine.next_ns(), due[0] if due else None)
-        now_ns = min((moment for moment in moments if moment is not None), default=None)

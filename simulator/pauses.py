@@ -29,6 +29,15 @@ class Pauses:
             self._since.append((now_ns, newly))
             self._sequences = sequences
 
+    def leave(self, joined_ns: int, now_ns: int) -> int:
+        """One who joined the group at `joined_ns` is taken back; when its latest token came out."""
+        for place, (since_ns, sequences) in enumerate(self._since):
+            if since_ns >= joined_ns:
+                self._since[place] = (since_ns, sequences - 1)
+                self._sequences -= 1
+                return since_ns
+        return now_ns
+
     def end(self) -> list[tuple[int, int]]:
         """(when their latest token came out, how many requests), of all that stood still."""
         since, self._since, self._sequences = self._since, [], 0

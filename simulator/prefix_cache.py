@@ -73,9 +73,10 @@ class PrefixCache(KvBlocks):
     def cache(self, request: Request, blocks: int) -> None:
         """Let the request's first `blocks` blocks be found, which it holds and has filled."""
         at = request.num_cached_blocks
-        for first, length in _pieces(request.chain, at, blocks):
-            self._cache_piece(request, first, length)
-        request.num_cached_blocks = max(at, blocks)
+        if blocks > at:
+            for first, length in _pieces(request.chain, at, blocks):
+                self._cache_piece(request, first, length)
+            request.num_cached_blocks = blocks
 
     def give_back(self, request: Request) -> None:
         """Release all blocks of the request; its full ones stay to be found while they are."""
@@ -201,9 +202,11 @@ def _pieces(chain: list[tuple[int, int]], start: int, end: int) -> Iterator[tupl
     """The part of a chain from its block `start` up to `end`, as (first id, how many)."""
     at = 0
     for first, length in chain:
-        low, high = max(start, at), min(end, at + length)
-        if low < high:
-            yield first + low - at, high - low
-        at += length
+        after = at + length
+        if after > start:
+            low, high = start if start > at else at, end if end < after else after
+            if low < high:
+                yield first + low - at, high - low
+        at = after
         if at >= end:
             return

@@ -77,7 +77,7 @@ class Request:
         self.scheduled_ns: int | None = None
         self.first_token_ns: int | None = None
         self.last_token_ns = 0
-        """When the last token before a preemption came out."""
+        """When it joined the decode group; once preempted, when its latest token came out."""
 
     def named_blocks(self) -> int:
         """How many of its blocks have ids that others may know."""

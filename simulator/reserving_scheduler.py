@@ -35,8 +35,10 @@ class ReservingScheduler(Scheduler):
             raise AssertionError(f"{self._reserved} blocks set aside, {needed} needed")
 
     def _needed(self, request: Request) -> int:
-        tokens = min(request.prompt_tokens + request.max_tokens, self.limits.max_model_len)
-        return self.blocks.blocks_for(tokens)
+        limits, tokens = self.limits, request.prompt_tokens + request.max_tokens
+        if tokens > limits.max_model_len:
+            tokens = limits.max_model_len
+        return -(-tokens // limits.block_size)
 
     def _has_place(self, request: Request) -> bool:
         is_room = len(self.running) < self.limits.max_num_seqs

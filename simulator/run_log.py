@@ -27,8 +27,9 @@ class RunLog(PackedRows):
     """Runs of steps in order. Inter-token times, occupancy and the timeline are read from it.
 
     A row is a run of `steps` decode steps of `sequences` sequences from mean context `context`, or
-    (when `chunk_tokens` is not 0) one step that also computes prompt tokens. The tokens of a
-    request come out at the steps of the rows between its two indices.
+    (when `chunk_tokens` is not 0) one step that also computes tokens which nobody hears: of
+    prompts, or beyond an output's end. The tokens of a request come out at the steps of the rows
+    between its two indices.
     """
 
     __slots__ = ("pause_ns", "pause_step_ns", "paused", "stall_ns")
@@ -69,11 +70,9 @@ class RunLog(PackedRows):
             length = int(ends.max()) + 1
             started = np.bincount(context[rows], minlength=length)
             taken = np.cumsum(started - np.bincount(ends, minlength=length))[:-1]
-            run = decode_run(size, bucket)
-            run.reach(len(taken))
-            prefix = np.frombuffer(run.prefix_ns, dtype=np.int64)[: len(taken) + 1]
-            seen = taken > 0
-            waits.append(np.diff(prefix)[seen])
+            seen = np.flatnonzero(taken)
+            first, last = int(seen[0]), int(seen[-1])
+            waits.append(decode_run(size, bucket).steps_ns(first, last + 1)[seen - first])
             counts.append(taken[seen] * size)
         if not self.paused:
             return np.concatenate(waits), np.concatenate(counts)

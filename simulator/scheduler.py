@@ -67,6 +67,8 @@ class Scheduler(ABC):
         self.blocks = KvBlocks(limits.num_blocks, limits.block_size)
         self.partial: Request | None = None
         """The request whose prompt is computed in part: always the last one admitted."""
+        self.has_rested = False
+        """Whether nothing was left to do, and time passed, since the last pass."""
         self._drawn = 0
         """Blocks taken for the decode group's next step already."""
 
@@ -121,11 +123,11 @@ class Scheduler(ABC):
             raise AssertionError(
                 f"{len(self.running)} requests run, max_num_seqs is {self.limits.max_num_seqs}"
             )
-        decoding = [request for request in self.running if request is not self.partial]
+        decoding = [request for request in self.running if self._decodes(request)]
         self.group.check(decoding)
         tokens = [request.base + self.group.steps for request in decoding]
-        if self.partial is not None:
-            tokens.append(self.partial.num_computed_tokens)
+        others = [request for request in self.running if not self._decodes(request)]
+        tokens += [request.num_computed_tokens for request in others]
         held = sum(self.blocks.blocks_for(each) for each in tokens)
         self.blocks.check(held - sum(request.num_cached_blocks for request in self.running))
 
@@ -145,7 +147,7 @@ class Scheduler(ABC):
         request, _ = self.running.popitem()
         if request is self.partial:
             self.partial = None
-        else:
+        elif self._decodes(request):
             self.group.leave(request)
         self._give_back(request)
         request.num_computed_tokens = 0
@@ -154,5 +156,13 @@ class Scheduler(ABC):
         return request
 
     def _give_back(self, request: Request) -> None:
-        self.blocks.cache(request, request.num_computed_tokens // self.limits.block_size)
+        self.blocks.cache(request, self._known_tokens(request) // self.limits.block_size)
         self.blocks.give_back(request)
+
+    def _decodes(self, request: Request) -> bool:
+        """Whether a running request is one of the decode group."""
+        return request is not self.partial
+
+    def _known_tokens(self, request: Request) -> int:
+        """How many of its computed tokens the scheduler knows by the time it gives up blocks."""
+        return request.num_computed_tokens

@@ -14,9 +14,11 @@ from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.step_cost import CompiledStepCost, HostTime, StepCost
 from servecast.simulator.admission import Admission
+from servecast.simulator.async_engine import AsyncEngine
 from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
 from servecast.simulator.engine import Engine
 from servecast.simulator.lone_engine import serve_closed_loop
+from servecast.simulator.policies import policy_of, transformers_limits
 from servecast.simulator.records import merge
 from servecast.simulator.result import Result
 from servecast.simulator.router import ROUTERS
@@ -44,11 +46,9 @@ def simulate(
     does not fit, InputError where no request fits the model length.
     """
     refuse_unmodelled(deployment)
-    memory = memory or ledger(deployment)
-    memory.require_fit()
+    limits = _limits(deployment, workload, memory)
     cost = cost or CompiledStepCost(deployment, source or default_source(), host)
-    limits = scheduler_limits(deployment, memory, workload)
-    return replay(deployment, workload, limits, cost)
+    return replay(deployment, workload, limits, cost, policy=policy_of(deployment))
 
 
 def replay(
@@ -65,7 +65,9 @@ def replay(
     Raises InputError where no request fits the model length.
     """
     engines = [
-        Engine(limits, cost, replica, policy=policy, schedules_ahead=schedules_ahead)
+        AsyncEngine(limits, cost, replica)
+        if deployment.async_scheduling
+        else Engine(limits, cost, replica, policy=policy, schedules_ahead=schedules_ahead)
         for replica in range(deployment.replicas)
     ]
     admission = Admission(workload, deployment.max_model_len, _engine_prefixes(workload, limits))
@@ -87,23 +89,28 @@ def replay(
 
 def refuse_unmodelled(deployment: Deployment) -> None:
     """Raise UnsupportedError, by name, for what the simulator would have to ignore."""
-    if deployment.engine != "vllm":
-        raise UnsupportedError(
-            f"engine `{deployment.engine}` is not simulated yet",
-            hint="set engine.name to `vllm`",
-        )
+    policy_of(deployment)
     for name in ("pipeline_parallel_size", "data_parallel_size"):
         size = getattr(deployment, name)
         if size > 1:
             raise UnsupportedError(
                 f"{name} {size} is not simulated yet", hint=f"set {name} to 1, or use replicas"
             )
-    if deployment.enable_prefix_caching and not ledger(deployment).geometry.is_uniform:
+    caches = deployment.engine == "vllm" and deployment.enable_prefix_caching
+    if caches and not ledger(deployment).geometry.is_uniform:
         raise UnsupportedError(
             f"prefix caching of {deployment.model.name} is not simulated yet: its KV cache has "
             "groups of other kinds than full attention",
             hint="set enable_prefix_caching to false",
         )
+
+
+def _limits(deployment: Deployment, workload: Workload, memory: Ledger | None) -> SchedulerLimits:
+    if deployment.engine == "transformers":
+        return transformers_limits(deployment, workload)
+    memory = memory or ledger(deployment)
+    memory.require_fit()
+    return scheduler_limits(deployment, memory, workload)
 
 
 def scheduler_limits(deployment: Deployment, memory: Ledger, workload: Workload) -> SchedulerLimits:

@@ -20,6 +20,9 @@ from servecast.simulator.scheduler import Chunk, Scheduler, SchedulerLimits
 class VllmScheduler(Scheduler):
     """vLLM V1: chunked prefill mixed with decodes, first come first served, recompute."""
 
+    _foresight = 1
+    """Whether a pass knows which blocks the step that it schedules will fill, 0 or 1."""
+
     def __init__(self, limits: SchedulerLimits) -> None:
         super().__init__(limits)
         self._cache: PrefixCache | None = None
@@ -45,7 +48,7 @@ class VllmScheduler(Scheduler):
             blocks.allocate(needed)
             self._drawn = needed
         if self._fills is not None and (self.waiting or self.partial is not None):
-            self._fills.note(group.steps + 1)
+            self._fills.note(group.steps + self._foresight)
         chunks: list[Chunk] = []
         token_budget = self.limits.max_num_batched_tokens - group.size
         if self.partial is not None:
@@ -62,7 +65,9 @@ class VllmScheduler(Scheduler):
         """For how many decode steps nothing changes: no block runs out, nor is one filled by which
         the request first in line might fit."""
         fill = self._fills.next_step() if self._fills is not None and self.waiting else None
-        return super().horizon(at_most if fill is None else min(at_most, fill - self.group.steps))
+        if fill is not None:
+            at_most = min(at_most, fill + 1 - self._foresight - self.group.steps)
+        return super().horizon(at_most)
 
     def update(self, chunk: Chunk) -> bool:
         """Account a computed chunk; True when the prompt is complete and a token came out."""
@@ -104,25 +109,17 @@ class VllmScheduler(Scheduler):
 
     def _preempt_for_decode(self) -> list[Request]:
         preempted: list[Request] = []
-        unserved = dict.fromkeys(self.running)
-        while unserved:
-            request = next(iter(unserved))
-            del unserved[request]
-            if request is self.partial or not self.group.needs_block(request):
-                continue
-            while not self.blocks.free:
-                victim = self._preempt_last()
-                preempted.append(victim)
-                unserved.pop(victim, None)
-                if victim is request:
-                    break
-            else:
-                self.blocks.allocate(1)
-                self._drawn += 1
+        for request in self.group.needing_blocks(self.running):
+            while not self.blocks.free and request in self.running:
+                preempted.append(self._preempt_last())
+            if request not in self.running:
+                break  # nor is anybody who was admitted later
+            self.blocks.allocate(1)
+            self._drawn += 1
         return preempted
 
     def _give_back(self, request: Request) -> None:
         if self._fills is not None:
-            self._fills.note(self.group.steps)
+            self._fills.note(self.group.steps + self._foresight - 1)
             self._fills.remove(request)
         super()._give_back(request)

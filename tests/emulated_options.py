@@ -1,4 +1,4 @@
-"""The words that start vLLM as a deployment says, and the requests that it is given."""
+"""The words that start vLLM as `servecast emulate` starts it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from servecast.simulator.simulate import scheduler_limits
 from servecast.traces.workload import Workload
 
 
-def options(deployment: Deployment, workload: Workload, *, ahead: bool = False) -> list[str]:
-    """As `emulate` gives them, or as an asynchronous scheduler's (`ahead`)."""
+def options(deployment: Deployment, workload: Workload) -> list[str]:
+    """The options of `vllm serve` but for the model."""
     limits = scheduler_limits(deployment, ledger(deployment), workload)
-    given = words(arguments(deployment, limits.num_blocks + 1))
-    return [word for word in given if not ahead or word != "--no-async-scheduling"]
+    return words(arguments(deployment, limits.num_blocks + 1))

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
-from servecast.timewarp.traffic import CHUNK_BYTES, Channel, Traffic, address
+from servecast.timewarp.traffic import CHUNK_BYTES, Channel, Traffic, as_text
 
 
 class CountedSocket:
@@ -17,7 +17,7 @@ class CountedSocket:
 
     def __init__(self, sock: socket.socket, traffic: Traffic) -> None:
         """`sock` is connected."""
-        here, there = address(sock.getsockname()), address(sock.getpeername())
+        here, there = as_text(sock.getsockname()), as_text(sock.getpeername())
         self._sock = sock
         self._traffic = traffic
         self._outgoing: Channel = here, there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from servecast.timewarp.clock import VirtualClock
 from servecast.timewarp.oracle import END
 from servecast.timewarp.riders import Riders
 from servecast.timewarp.served import Served
+from servecast.timewarp.speculation import Speculation
 
 Work = Sequence[tuple[Served, int]]
 """Who is computed in a step, and how many tokens of each."""
@@ -42,14 +44,22 @@ class VirtualDevice:
     """
 
     def __init__(
-        self, clock: VirtualClock, cost: StepCost, later_stages: Sequence[StepCost] = ()
+        self,
+        clock: VirtualClock,
+        cost: StepCost,
+        later_stages: Sequence[StepCost] = (),
+        speculation: Speculation | None = None,
     ) -> None:
-        """`cost` is that of the first stage of a pipeline, or of all there is."""
+        """`cost` is that of the first stage of a pipeline, or of all there is.
+
+        With `speculation` tokens beyond the last one said are drafts; else they are granted.
+        """
         self.clock = clock
         self.riders = Riders()
         self.step_ns = 0
         """How long the last step takes."""
         self._cost = cost
+        self._speculation = speculation
         self._stages = [cost, *later_stages]
         self._free_ns = [0] * len(self._stages)
         self._last_end_ns = 0
@@ -59,7 +69,7 @@ class VirtualDevice:
     def run(self, work: Work, preempted: Sequence[int] = (), blocks_used: int = 0) -> Step:
         """Start `work` as soon as its first stage is free; InputError for an impossible cost.
 
-        A decoding request that is given several tokens at once rides along in the next steps.
+        A decoding request that is granted several tokens at once rides along in the next steps.
         """
         if preempted:
             self._group = []  # whoever decodes next is another group
@@ -68,10 +78,10 @@ class VirtualDevice:
             batch, riders = self._batch(work), self.riders.count
             start_ns, end_ns = self._pass(batch)
             for served, count in work:
-                if count > 1 and served.is_decoding:
+                if count > 1 and served.is_decoding and self._speculation is None:
                     self.riders.join(served.computed, count)
             self.riders.advance()
-            tokens = [served.take(count) for served, count in work]
+            tokens = [served.take(count, self._rejected(served, count)) for served, count in work]
         self.step_ns = end_ns - start_ns
         if any(said and said[-1] == END for said in tokens):
             self._last_end_ns = end_ns
@@ -105,7 +115,9 @@ class VirtualDevice:
         decoding = [served for served, _ in work if served.is_decoding]
         groups: list[Group] = []
         sequences = len(decoding) + self.riders.count
-        if sequences:
+        if self._speculation is not None:
+            groups += self._verified(work)
+        elif sequences:
             context_sum = sum([served.computed for served in decoding]) + self.riders.context_sum
             groups.append(Group(1, sequences, context_sum, self._spread_of(decoding), True))
         if len(decoding) < len(work):
@@ -113,6 +125,26 @@ class VirtualDevice:
                 Group(count, 1, served.computed) for served, count in work if not served.is_decoding
             ]
         return Batch(tuple(groups))
+
+    def _verified(self, work: Work) -> list[Group]:
+        """The decoding requests, one group for each number of drafts."""
+        contexts: defaultdict[int, list[int]] = defaultdict(list)
+        for served, count in work:
+            if served.is_decoding:
+                contexts[count].append(served.computed)
+        return [
+            Group(count, len(cached), sum(cached), self._cost.spread(cached), True)
+            for count, cached in sorted(contexts.items())
+        ]
+
+    def _rejected(self, served: Served, count: int) -> int:
+        """How many of the drafts in a step's `count` tokens the target does not confirm."""
+        if self._speculation is None:
+            return 0
+        drafts, request = served.beyond(count), served.request
+        if not served.is_decoding:
+            return drafts  # padding of one that begins again: nobody drafted for it
+        return drafts - min(drafts, self._speculation.accepted(request.index, request.emitted))
 
     def _spread_of(self, decoding: list[Served]) -> int:
         """The bucket of unequal contexts, taken when the decode group last changed."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from servecast.errors import UnsupportedError
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.memory import ledger
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.records import merge
@@ -47,6 +48,8 @@ class Emulation:
     startup_cpu_s: float
     batches: Sequence[BatchLog]
     """One a replica, where they were asked for."""
+    cache: str = ""
+    """Whose KV cache it worked with, where that is a question."""
 
     @property
     def speedup(self) -> float:
@@ -62,7 +65,7 @@ class _Setting:
     workload: Workload
     options: Sequence[str]
     stages: Sequence[StepCost]
-    flow: float | None
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class _Replica:
     stepping: bool
     cpu_s: float
     startup_cpu_s: float
+    cache: str
 
 
 def emulate(
@@ -95,7 +99,9 @@ def emulate(
     """
     release = require(deployment.engine)
     _refuse(deployment, workload)
-    setting = _Setting(deployment, workload, options, [cost, *later_stages], mode.flow)
+    _refuse_drafts(deployment, mode)
+    stages = [mode.drafting.priced(cost) if mode.drafting else cost, *later_stages]
+    setting = _Setting(deployment, workload, options, stages, mode)
     numbers = range(deployment.replicas)
     logs = [BatchLog(number) for number in numbers] if mode.log_batches else []
     stepping = mode.stepping or mode.log_batches or not _may_skip(setting)
@@ -112,17 +118,21 @@ def emulate(
         cpu_s=sum(replica.cpu_s for replica in replicas),
         startup_cpu_s=sum(replica.startup_cpu_s for replica in replicas),
         batches=logs,
+        cache=replicas[0].cache,
     )
 
 
 def _may_skip(setting: _Setting) -> bool:
     """Whether a pass may stand for many steps.
 
-    Not where the engine's CPU time counts, where the cost of a step depends on who is in it, or
-    where several batches are under way at once.
+    Not where the engine's CPU time counts, where the cost of a step depends on who is in it, where
+    several batches are under way at once, where it is not known how many tokens a step brings, or
+    where layers keep different tokens.
     """
-    (cost, *later_stages) = setting.stages
-    return setting.flow is None and not cost.needs_spread and not later_stages
+    (cost, *later_stages), mode = setting.stages, setting.mode
+    is_plain = mode.flow is None and mode.drafting is None
+    is_plain = is_plain and ledger(setting.deployment).geometry.is_uniform
+    return is_plain and not cost.needs_spread and not later_stages
 
 
 def _replica(setting: _Setting, number: int, log: BatchLog | None, *, stepping: bool) -> _Replica:
@@ -136,11 +146,13 @@ def _replica(setting: _Setting, number: int, log: BatchLog | None, *, stepping: 
 
 def _run(setting: _Setting, number: int, log: BatchLog | None, *, stepping: bool) -> _Replica:
     begun_s = time.process_time()
-    clock = VirtualClock(scale=setting.flow)
-    device = VirtualDevice(clock, setting.stages[0], setting.stages[1:])
+    clock, drafting = VirtualClock(scale=setting.mode.flow), setting.mode.drafting
+    device = VirtualDevice(clock, setting.stages[0], setting.stages[1:], drafting)
     serving = Serving(device, _arrivals(setting, number))
-    engine = VllmEngine(setting.deployment, setting.options, serving, stepping=stepping)
-    journal = Journal(number, log)
+    engine = VllmEngine(
+        setting.deployment, setting.options, serving, stepping=stepping, speculation=drafting
+    )
+    journal = Journal(number, log, at_once=drafting is not None)
     started_s = time.process_time()
     try:
         with warped(clock, engine.name):
@@ -149,7 +161,8 @@ def _run(setting: _Setting, number: int, log: BatchLog | None, *, stepping: bool
         engine.close()
     ended_s = time.process_time()
     num_blocks = engine.num_blocks
-    return _Replica(journal, num_blocks, stepping, ended_s - started_s, started_s - begun_s)
+    spent_s = ended_s - started_s, started_s - begun_s
+    return _Replica(journal, num_blocks, stepping, *spent_s, str(serving.cache))
 
 
 def _arrivals(setting: _Setting, number: int) -> Arrivals:
@@ -179,6 +192,15 @@ def _result(setting: _Setting, replicas: Sequence[_Replica]) -> Result:
         peak_blocks=max(replica.journal.peak_blocks for replica in replicas),
         is_open_loop=workload.concurrency is None,
     )
+
+
+def _refuse_drafts(deployment: Deployment, mode: Mode) -> None:
+    """Raise UnsupportedError where nothing says which stage drafts."""
+    if mode.drafting is not None and deployment.pipeline_parallel_size > 1:
+        raise UnsupportedError(
+            "speculative decoding over pipeline stages is not emulated yet",
+            hint="set pipeline_parallel_size to 1, or leave the speculation out",
+        )
 
 
 def _refuse(deployment: Deployment, workload: Workload) -> None:

@@ -15,11 +15,16 @@ from servecast.timewarp.token_log import TokenLog
 class Journal:
     """Takes in the steps of one replica, in order, as their tokens reach the clients."""
 
-    def __init__(self, replica: int, batches: BatchLog | None = None) -> None:
+    def __init__(
+        self, replica: int, batches: BatchLog | None = None, *, at_once: bool = False
+    ) -> None:
+        """Where a request has several tokens of one step they come out step by step, or all
+        `at_once`, as accepted drafts do."""
         self.recorder = Recorder(replica)
         self.log = TokenLog()
         self.peak_blocks = 0
         self._batches = batches
+        self._at_once = at_once
         self._ends_ns = array("q")
         """When the tokens of each row of the log were out."""
 
@@ -45,30 +50,36 @@ class Journal:
         return finished
 
     def _hear(self, served: Served, tokens: list[int], now_ns: int) -> bool:
-        """Take the first of `tokens`, the others come in the next steps; whether it is the last."""
+        """Take what came out of a request; whether that was its last token."""
         request, row = served.request, self.steps
         if request.first_token_ns is None:
             request.first_token_ns = now_ns
             request.first_run = row
         else:
             self.log.note_gaps(now_ns - self._ends_ns[served.last_row], 1)
-        served.last_row = row + len(tokens) - 1
+        served.last_row = row
+        if self._at_once:
+            self.log.note_gaps(0, len(tokens) - 1)
+        else:
+            served.last_row += len(tokens) - 1
         served.is_closed = tokens[-1] == END
         if served.is_closed:
             self.recorder.record(request, now_ns, row)
         return served.is_closed
 
     def _log_row(self, step: Step) -> None:
-        first = step.batch.groups[0]
-        sequences = first.sequences if first.is_decode else 0
+        decoding = [group for group in step.batch.groups if group.is_decode]
+        sequences = sum(group.sequences for group in decoding)
+        context_sum = sum(group.context_sum for group in decoding)
+        decoded = sum(group.query_tokens * group.sequences for group in decoding)
         self.log.append(
             step.start_ns,
             step.end_ns - step.start_ns,
             1,
             sequences,
-            first.context_sum // sequences if sequences else 0,
-            first.spread,
-            step.batch.tokens - sequences,
+            context_sum // sequences if sequences else 0,
+            decoding[0].spread if decoding else 0,
+            step.batch.tokens - decoded,
             step.blocks_used,
         )
         self.peak_blocks = max(self.peak_blocks, step.blocks_used)

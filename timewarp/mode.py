@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from servecast.timewarp.speculation import Speculation
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +21,10 @@ class Mode:
     is the same to the nanosecond."""
     log_batches: bool = False
     """Keep who was computed in each step, which takes stepping."""
+    speculation: Speculation | None = None
+    """Drafts, which take stepping; with none a step it is as without."""
+
+    @property
+    def drafting(self) -> Speculation | None:
+        """The speculation, where any token is drafted."""
+        return self.speculation if self.speculation and self.speculation.acceptance else None

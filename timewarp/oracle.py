@@ -7,7 +7,8 @@ from collections.abc import Sequence
 END = 0
 """The end-of-sequence token: an engine learns that a request is over when it sees it."""
 
-_FILLER = 1
+FILLER = 1
+"""A token that means nothing: the rest of a named block, and every draft."""
 _BASE = 32749  # a prime, so that a digit moves a stream's tokens to others at every place
 _DIGITS = 5
 
@@ -25,7 +26,7 @@ def stream_tokens(stream: int, start: int, count: int) -> list[int]:
 def block_tokens(block_id: int, size: int) -> list[int]:
     """The tokens of a block with an id: its digits, which no other block begins with."""
     digits = [2 + (block_id // _BASE**power) % _BASE for power in range(_DIGITS)]
-    return (digits + [_FILLER] * (size - _DIGITS))[:size]
+    return (digits + [FILLER] * (size - _DIGITS))[:size]
 
 
 class Text:

@@ -37,20 +37,26 @@ class Served:
         self.computed = computed
         self.is_decoding = False
 
-    def take(self, tokens: int) -> list[int]:
+    def beyond(self, tokens: int) -> int:
+        """How many of the next `tokens` are computed before anybody has said them."""
+        return max(0, tokens - (self.request.num_tokens - self.computed))
+
+    def take(self, tokens: int, rejected: int = 0) -> list[int]:
         """Compute `tokens` more; what comes out: nothing before the last known token is in.
 
-        Once it decodes, each computed token brings another. Computed beyond its end, as by an
-        engine that schedules ahead, it says `END` again.
+        That one brings another, and so does each beyond it that is not `rejected`. Computed beyond
+        its end, as by an engine that schedules ahead, it says `END` again.
         """
         request = self.request
-        self.computed += tokens
+        said = 1 + self.beyond(tokens) - rejected
+        self.computed += tokens - rejected
         if self.computed < request.num_tokens:
             return []
-        said = tokens if self.is_decoding else 1
         self.is_decoding = True
+        start = request.num_tokens
         request.num_tokens += said
         request.emitted += said
-        if request.emitted >= request.output_tokens:
-            return [END]
-        return self.text.tokens(request.num_tokens - said, said)
+        spare = request.emitted - request.output_tokens
+        if spare < 0:
+            return self.text.tokens(start, said)
+        return [*self.text.tokens(start, max(0, said - spare - 1)), END]

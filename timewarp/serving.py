@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from servecast.timewarp.arrivals import Arrivals
 from servecast.timewarp.device import Step, VirtualDevice
+from servecast.timewarp.meta_model_cache import ModelCache
 from servecast.timewarp.served import Served
 
 
@@ -17,6 +18,9 @@ def _no_blocks() -> int:
 
 def _one_by_one(steps: int) -> None:
     raise RuntimeError(f"{steps} steps are skipped by an engine that takes each")
+
+
+_NO_CACHE = ModelCache({}, None)
 
 
 @dataclass(slots=True)
@@ -33,3 +37,5 @@ class Serving:
     """KV blocks that requests hold, as the engine's own pool counts them."""
     skip_steps: Callable[[int], None] = _one_by_one
     """Tells the engine's scheduler that a pass stood for more steps than one."""
+    cache: ModelCache = _NO_CACHE
+    """What the model's layers keep, as the executor found it."""

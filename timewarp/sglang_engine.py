@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from warnings import catch_warnings
 
 from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
@@ -67,7 +68,7 @@ class SglangEngine:
 
         Raises what the engine raises, and what the turns do.
         """
-        with self._in_place(), warped(self._clock, "sglang"):
+        with self._in_place(), warped(self._clock, "sglang"), catch_warnings(action="ignore"):
             self.scheduler.run_event_loop()
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from servecast.errors import InputError, UnsupportedError
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.policy import SglangPolicy
 from servecast.timewarp.sglang_seam import replaced, srt
 
 MIB = 2**20
@@ -52,9 +53,16 @@ class _Words(ArgumentParser):
 
 def server_words(deployment: Deployment, num_blocks: int) -> list[str]:
     """The options that start a server of this deployment with so many pages in its KV pool."""
-    without_cache = [] if deployment.enable_prefix_caching else ["--disable-radix-cache"]
+    policy = deployment.policy if isinstance(deployment.policy, SglangPolicy) else SglangPolicy()
+    flags = {
+        "--disable-radix-cache": not deployment.enable_prefix_caching,
+        "--enable-mixed-chunk": policy.enable_mixed_chunk,
+        "--disable-overlap-schedule": policy.disable_overlap_schedule,
+    }
     return [
-        *without_cache,
+        *(flag for flag, is_set in flags.items() if is_set),
+        *("--schedule-policy", policy.schedule_policy),
+        *("--schedule-conservativeness", str(policy.schedule_conservativeness)),
         *("--context-length", str(deployment.max_model_len)),
         *("--max-running-requests", str(deployment.max_num_seqs)),
         *("--chunked-prefill-size", str(deployment.max_num_batched_tokens)),

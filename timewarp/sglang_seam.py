@@ -60,8 +60,8 @@ def srt(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise UnsupportedError(
             f"SGLang cannot be imported here: there is no module `{error.name}`",
-            hint=f"the emulator was tested with SGLang {TESTED}; docs/emulate-sglang.md says how "
-            "to install it without a GPU",
+            hint=f"the emulator was tested with SGLang {TESTED}; `servecast doctor` says how to "
+            "install it without a GPU",
         ) from error
     missing = [needed for needed in _NEEDED.get(name, ()) if not hasattr(module, needed)]
     if missing:
@@ -74,7 +74,7 @@ def srt(name: str) -> Any:
 
 def probe() -> None:
     """Raise UnsupportedError where SGLang is not installed, or not as the emulator knows it."""
-    how = "docs/emulate-sglang.md says how to install it without a GPU"
+    how = "`servecast doctor` says how to install it without a GPU"
     try:
         found = version("sglang")
     except PackageNotFoundError as error:

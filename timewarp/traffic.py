@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import select
+import socket
 import struct
 import termios
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from servecast.errors import ServecastError
 
@@ -18,6 +20,12 @@ being opened travel to a listener from the address ""."""
 CHUNK_BYTES = 16_384
 """The most that is read at once. It fits into any receive buffer, so that what is read does not
 depend on how far the kernel has got with a longer message."""
+
+RECEIVE_BUFFER_BYTES = 1 << 20
+"""What is asked of the kernel, which gives at least 212,992 by default: room for `WHOLE_BYTES`."""
+
+WHOLE_BYTES = 100_000
+"""Up to so much the kernel carries without waiting for the reader to make room."""
 
 PATIENCE_S = 60.0
 """Real seconds after which something that must come is given up: an error, never a decision."""
@@ -37,6 +45,7 @@ class Traffic:
     def __init__(self) -> None:
         self._on_the_way: dict[Channel, int] = {}
         self._receivers: dict[Channel, int] = {}
+        self._dropped: set[Channel] = set()
 
     def in_flight(self) -> dict[Channel, int]:
         """What has been sent and not read, by channel."""
@@ -44,11 +53,13 @@ class Traffic:
 
     def attach(self, channel: Channel, descriptor: int) -> None:
         """A socket of this process reads `channel`, or accepts what is opened on it."""
+        self._dropped.discard(channel)
         self._receivers[channel] = descriptor
 
     def sent(self, channel: Channel, count: int) -> None:
-        """So much is on its way."""
-        self._on_the_way[channel] = self._on_the_way.get(channel, 0) + count
+        """So much is on its way, unless nobody reads any more."""
+        if channel not in self._dropped:
+            self._on_the_way[channel] = self._on_the_way.get(channel, 0) + count
 
     def received(self, channel: Channel, count: int) -> None:
         """So much has been read."""
@@ -56,6 +67,7 @@ class Traffic:
 
     def drop(self, channel: Channel) -> None:
         """Nobody will read `channel` any more: what is on its way there is lost."""
+        self._dropped.add(channel)
         self._receivers.pop(channel, None)
         self._on_the_way.pop(channel, None)
 
@@ -94,7 +106,8 @@ def _has_come(channel: Channel, descriptor: int, count: int) -> bool:
         return True
     if not channel[0]:
         return bool(events & select.POLLIN)
-    return bool(events) and _readable_bytes(descriptor) >= min(count, CHUNK_BYTES)
+    needed = min(count, CHUNK_BYTES) if count <= WHOLE_BYTES else 1
+    return bool(events) and _readable_bytes(descriptor) >= needed
 
 
 def _readable_bytes(descriptor: int) -> int:
@@ -102,8 +115,11 @@ def _readable_bytes(descriptor: int) -> int:
     return int(struct.unpack("i", answer)[0])
 
 
-def address(name: object) -> str:
+def widen(sock: socket.socket) -> None:
+    """Give a socket that will listen or connect a receive buffer that `settle` can count on."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+
+
+def as_text(name: Any) -> str:
     """A socket's address as text: host and port of IPv4 and IPv6 alike."""
-    if isinstance(name, tuple) and len(name) >= 2:  # pyright: ignore[reportUnknownArgumentType]
-        return f"{name[0]}:{name[1]}"
-    return str(name)
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
-from numpy.typing import NDArray
 
 from servecast.errors import InputError
 from servecast.primitives.step_cost import StepCost
+from servecast.timewarp.least_squares import not_negative
 from servecast.timewarp.transformers_cost import LoopTime, work_of
 from servecast.timewarp.transformers_steps import Step, batch_of
 
@@ -28,7 +27,7 @@ def fit_loop_time(steps: Sequence[Step]) -> LoopTime:
         )
     work = np.array([work_of(batch_of(step.parts, _no_spread)) for step in steps])
     seconds = np.array([step.host_ns for step in steps]) / 1e9
-    return LoopTime(*_not_negative(work, seconds).tolist())
+    return LoopTime(*not_negative(work, seconds).tolist())
 
 
 def launch_s(steps: Sequence[Step], cost: StepCost) -> float:
@@ -41,21 +40,6 @@ def launch_s(steps: Sequence[Step], cost: StepCost) -> float:
         step.device_ns - cost.step(batch_of(step.parts, _no_spread)).device_ns for step in steps
     ]
     return max(float(np.mean(beyond)), 0.0) / 1e9
-
-
-def _not_negative(work: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Least squares over the columns whose coefficients come out above 0."""
-    kept = np.arange(len(fields(LoopTime)))
-    found = np.zeros(len(kept))
-    while len(kept):
-        scale = np.linalg.norm(work[:, kept], axis=0)
-        inverse = np.asarray(np.linalg.pinv(work[:, kept] / scale), dtype=np.float64)
-        solved = inverse @ seconds / scale
-        if np.all(solved >= 0.0):
-            found[kept] = solved
-            break
-        kept = np.delete(kept, np.argmin(solved * scale))
-    return found
 
 
 def _no_spread(contexts: Sequence[int]) -> int:

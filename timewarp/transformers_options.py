@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from servecast.errors import InputError, unknown
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.policy import TransformersPolicy, TransformersSchedulerType
 
-SchedulerName = Literal["fifo", "prefill_first"]
+SchedulerName = TransformersSchedulerType
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,14 @@ class TransformersOptions:
     @classmethod
     def of(cls, deployment: Deployment, num_blocks: int) -> TransformersOptions:
         """A deployment's limits under transformers' names, with blocks of its `block_size`."""
+        policy = deployment.policy
+        policy = policy if isinstance(policy, TransformersPolicy) else TransformersPolicy()
         return cls(
             num_blocks=num_blocks,
             max_batch_tokens=deployment.max_num_batched_tokens,
             max_requests_per_batch=min(deployment.max_num_seqs, deployment.max_num_batched_tokens),
             page_size=deployment.block_size,
+            scheduler_type=policy.scheduler_type,
+            safety_margin=policy.safety_margin,
+            allow_block_sharing=deployment.enable_prefix_caching,
         )

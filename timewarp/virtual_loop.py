@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from servecast.errors import ServecastError
 from servecast.timewarp.clock import VirtualClock
 from servecast.timewarp.counted_socket import CountedSocket
-from servecast.timewarp.traffic import PATIENCE_S, Traffic, address
+from servecast.timewarp.traffic import PATIENCE_S, Traffic, as_text, widen
 
 T = TypeVar("T")
 _Ready = list[tuple[selectors.SelectorKey, int]]
@@ -27,6 +27,11 @@ class StalledError(ServecastError):
 
 class Pace(Protocol):
     """Moves virtual time on, once a loop has nothing left to do at this instant."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What is on its way to the sockets of the loop."""
+        ...
 
     def pause(self, until_ns: int | None, *, at_rest: bool) -> bool:
         """Give way until `until_ns` (None: for ever), or until something comes from elsewhere.
@@ -40,6 +45,7 @@ class Alone:
     """The pace of a loop that nobody else shares its time with: it jumps."""
 
     def __init__(self, clock: VirtualClock) -> None:
+        self.traffic = Traffic()
         self._clock = clock
 
     def pause(self, until_ns: int | None, *, at_rest: bool) -> bool:
@@ -72,18 +78,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     Timers of idle programs (a server's ticks) are timers too: the time of a run in which everybody
     waits for a message that never comes moves on for ever. Whoever runs it sets an end.
 
-    A job must not wait for a callback that is ready: its callbacks have to wait for it, and after
+    A job must end by itself: the loop waits for it, so that it cannot wait for the loop, and after
     `PATIENCE_S` that is an error.
     """
 
     def __init__(self, clock: VirtualClock, pace: Pace | None = None) -> None:
         """`pace` is how time moves; by itself, where nobody else is on it."""
         self.clock = clock
-        self.traffic = Traffic()
         self._pace = pace or Alone(clock)
+        self.traffic = self._pace.traffic
         self._resting: deque[asyncio.Future[None]] = deque()
-        self._jobs = 0
-        self._has_called = threading.Event()
+        self._jobs: deque[threading.Event] = deque()
         self._worker = ThreadPoolExecutor(1)  # one after the other: they end in their order
         super().__init__(_QuietSelector(self._before_turn))
         self.set_default_executor(self._worker)
@@ -108,17 +113,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """As asyncio's; no time passes meanwhile."""
-        future = super().run_in_executor(executor, func, *args)
-        self._jobs += 1
-        future.add_done_callback(self._job_done)
+        """As asyncio's; the loop takes no further turn before it is done."""
+        job = (executor or self._worker).submit(func, *args)
+        future = asyncio.wrap_future(job, loop=self)
+        is_told = threading.Event()
+        job.add_done_callback(lambda _: is_told.set())  # called after asyncio's own
+        self._jobs.append(is_told)
         return future
-
-    def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
-        """As asyncio's; the loop, where it waits for a job, goes on."""
-        handle = super().call_soon_threadsafe(*args, **kwargs)
-        self._has_called.set()
-        return handle
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """As asyncio's, without a thread of its own."""
@@ -128,16 +129,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """As asyncio's; connections to it are counted from the moment they are begun."""
         server = await super().create_server(*args, **kwargs)
         for listener in server.sockets:
-            channel = ("", address(listener.getsockname()))
+            if _is_tcp(listener):
+                widen(listener)
+            channel = ("", as_text(listener.getsockname()))
             self.traffic.attach(channel, listener.fileno())
         return server
 
-    async def sock_connect(self, sock: socket.socket, address_: Any) -> None:
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """As asyncio's; the other end has something to read from now on."""
-        channel = ("", address(address_))
+        if _is_tcp(sock):
+            widen(sock)
+        channel = ("", as_text(address))
         self.traffic.sent(channel, 1)
         try:
-            await super().sock_connect(sock, address_)
+            await super().sock_connect(sock, address)
         except OSError:
             self.traffic.received(channel, 1)
             raise
@@ -147,7 +152,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _accept_connection2(
         self, protocol_factory: object, conn: socket.socket, *args: Any
     ) -> Coroutine[Any, Any, None]:
-        self.traffic.received(("", address(conn.getsockname())), 1)
+        self.traffic.received(("", as_text(conn.getsockname())), 1)
         base: Any = super()
         made: Coroutine[Any, Any, None] = base._accept_connection2(protocol_factory, conn, *args)
         return made
@@ -157,19 +162,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         counted = CountedSocket(sock, self.traffic) if _is_tcp(sock) else sock
         return base._make_socket_transport(counted, *args, **kwargs)
 
-    def _job_done(self, _: object) -> None:
-        self._jobs -= 1
-
     def _before_turn(self, timeout_s: float | None, poll: Callable[[], _Ready]) -> _Ready:
         """What is ready for a turn of the loop; time moves on where nothing is."""
-        if self._jobs and not self._has_called.wait(PATIENCE_S):
-            raise ServecastError(
-                f"{self._jobs} jobs of a thread pool are not done after {PATIENCE_S:g} s"
-            )
-        self._has_called.clear()
+        while self._jobs:
+            if not self._jobs.popleft().wait(PATIENCE_S):
+                raise ServecastError(f"a job of a thread pool is not done after {PATIENCE_S:g} s")
         self.traffic.settle()
         ready = poll()
-        if ready or self._jobs or timeout_s == 0:
+        if ready or timeout_s == 0:
             return ready
         while self._resting and self._resting[0].done():  # whoever waited was cancelled
             self._resting.popleft()

@@ -13,9 +13,14 @@ from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
 from servecast.simulator.request import Request
 from servecast.timewarp.foreign import foreign
+from servecast.timewarp.meta_model_cache import model_keys
 from servecast.timewarp.oracle import END
+from servecast.timewarp.remote_kv import RemoteKv
+from servecast.timewarp.remote_kv_connector import connector_config
+from servecast.timewarp.remote_kv_executor import remote_executor_class
 from servecast.timewarp.served import Served
 from servecast.timewarp.serving import Serving
+from servecast.timewarp.speculation import Speculation
 from servecast.timewarp.vllm_credits import credit_class
 from servecast.timewarp.vllm_executor import executor_class
 from servecast.timewarp.vllm_platform import present
@@ -33,15 +38,19 @@ class VllmEngine:
         serving: Serving,
         *,
         stepping: bool = False,
+        speculation: Speculation | None = None,
+        remote: RemoteKv | None = None,
     ) -> None:
-        """`options` are the words of `vllm serve` but for the model; `stepping` is one pass a step.
+        """`options` are the words of `vllm serve` but for the model; `stepping` is one pass a step,
+        which `speculation` and `remote` caches take.
 
         Raises InputError where vLLM refuses the options.
         """
         present(deployment.accelerator)
         self._serving = serving
         self._block_size = deployment.block_size
-        self._core = _core(deployment, options, serving, stepping=stepping)
+        self._core = _core(deployment, options, serving, speculation, remote, stepping=stepping)
+        serving.cache.require(deployment)
         self._engine = foreign("vllm.v1.engine")
         self._params = foreign("vllm.sampling_params").SamplingParams
         pool = self._core.scheduler.kv_cache_manager.block_pool
@@ -90,14 +99,22 @@ class VllmEngine:
 
 
 def _core(
-    deployment: Deployment, options: Sequence[str], serving: Serving, *, stepping: bool
+    deployment: Deployment,
+    options: Sequence[str],
+    serving: Serving,
+    speculation: Speculation | None,
+    remote: RemoteKv | None,
+    *,
+    stepping: bool,
 ) -> Any:
-    executor = executor_class(serving)
+    executor = remote_executor_class(serving, remote) if remote else executor_class(serving)
     with tempfile.TemporaryDirectory(prefix="servecast-") as folder:
-        _write_model(Path(folder), deployment)
+        write_model(Path(folder), deployment)
+        drafts = speculation.words(folder) if speculation else ()
         try:
-            arguments = _arguments(["--model", folder, "--skip-tokenizer-init", *options])
+            arguments = _arguments(["--model", folder, "--skip-tokenizer-init", *options, *drafts])
             arguments.distributed_executor_backend = executor
+            arguments.kv_transfer_config = connector_config(remote) if remote else None
             config = arguments.create_engine_config()
             if not stepping:
                 scheduling = config.scheduler_config
@@ -109,29 +126,23 @@ def _core(
 
 
 def _arguments(words: Sequence[str]) -> Any:
-    """The words as vLLM's own parser reads them; ValueError, not an exit, where it cannot."""
+    """The words as the engine's own parser reads them; ValueError where it cannot."""
+    arguments = foreign("vllm.engine.arg_utils").EngineArgs
+    parser = arguments.add_cli_args(foreign("vllm.utils.argparse_utils").FlexibleArgumentParser())
+    return arguments.from_cli_args(parse(parser, words))
+
+
+def parse(parser: Any, words: Sequence[str]) -> Any:
+    """What one of vLLM's parsers makes of `words`; ValueError, not an exit, where it refuses."""
 
     def refuse(message: str) -> NoReturn:
         raise ValueError(message)
 
-    arguments = foreign("vllm.engine.arg_utils").EngineArgs
-    parser = arguments.add_cli_args(foreign("vllm.utils.argparse_utils").FlexibleArgumentParser())
     parser.error = refuse
-    return arguments.from_cli_args(parser.parse_args(words))
+    return parser.parse_args(words)
 
 
-def _write_model(folder: Path, deployment: Deployment) -> None:
-    """A stand-in for the model: vLLM schedules tokens, and asks a model only for its length."""
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "intermediate_size": 4096,
-        "num_attention_heads": 64,
-        "num_key_value_heads": 64,
-        "num_hidden_layers": 64,
-        "vocab_size": 65536,
-        "max_position_embeddings": deployment.max_model_len,
-        "torch_dtype": "bfloat16",
-    }
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+def write_model(folder: Path, deployment: Deployment) -> None:
+    """The model's `config.json`, or one that stands in for it."""
+    keys = model_keys(deployment)
+    (folder / "config.json").write_text(json.dumps(keys), encoding="utf-8")

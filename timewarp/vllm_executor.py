@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from servecast.timewarp.device import Step
 from servecast.timewarp.foreign import foreign
+from servecast.timewarp.meta_model_cache import model_cache
+from servecast.timewarp.oracle import FILLER
 from servecast.timewarp.serving import Serving
 
 
@@ -80,11 +82,14 @@ class VirtualExecutor:
     serving: Serving
     parallel_config: Any
     cache_config: Any
+    vllm_config: Any
 
     def _init_executor(self) -> None:
         self._outputs = foreign("vllm.v1.outputs")
         self._started: tuple[Step, list[str]] | None = None
         self._preempted: list[int] = []
+        self._computed: list[str] = []
+        self.serving.cache = model_cache(self.vllm_config)
 
     @classmethod
     def supports_async_scheduling(cls) -> bool:
@@ -107,19 +112,12 @@ class VirtualExecutor:
         return [None] * self.parallel_config.world_size
 
     def get_kv_cache_specs(self) -> list[dict[str, Any]]:
-        """One plain attention layer: the memory ledger has counted the blocks of the real ones."""
-        spec = foreign("vllm.v1.kv_cache_interface").FullAttentionSpec(
-            block_size=self.cache_config.block_size,
-            num_kv_heads=1,
-            head_size=64,
-            dtype=foreign("torch").bfloat16,
-        )
-        return [{"attention": spec}] * self.parallel_config.world_size
+        """The model's own, or a plain layer where those are not known."""
+        return [dict(self.serving.cache.specs)] * self.parallel_config.world_size
 
     def determine_available_memory(self) -> list[int]:
         """Bytes that hold the blocks that were asked for."""
-        spec = self.get_kv_cache_specs()[0]["attention"]
-        held = spec.page_size_bytes * self.cache_config.num_gpu_blocks_override
+        held = self.serving.cache.bytes_per_block * self.cache_config.num_gpu_blocks_override
         return [held] * self.parallel_config.world_size
 
     def get_supported_kv_cache_layouts(self) -> list[list[str]]:
@@ -140,7 +138,8 @@ class VirtualExecutor:
         work = [(serving.requests[request_id], count) for request_id, count in counts.items()]
         preempted, self._preempted = self._preempted, []
         step = serving.device.run(work, preempted, serving.blocks_used())
-        self._started = step, list(counts)
+        self._computed = list(counts)
+        self._started = step, self._computed
         return Ready(None)
 
     def sample_tokens(self, *_: object, non_block: bool = False, **__: object) -> object:
@@ -149,13 +148,21 @@ class VirtualExecutor:
             raise RuntimeError("tokens are asked for, and no step was started")
         step, ids = self._started
         self._started = None
-        output = self._outputs.ModelRunnerOutput(
+        future = StepFuture(self.serving, [step], self.output_of(ids, step.tokens))
+        return future if non_block else future.result()
+
+    def output_of(self, ids: list[str], tokens: Sequence[list[int]]) -> Any:
+        """vLLM's own output of a step."""
+        return self._outputs.ModelRunnerOutput(
             req_ids=ids,
             req_id_to_index={request_id: row for row, request_id in enumerate(ids)},
-            sampled_token_ids=step.tokens,
+            sampled_token_ids=tokens,
         )
-        future = StepFuture(self.serving, [step], output)
-        return future if non_block else future.result()
+
+    def take_draft_token_ids(self) -> object:
+        """Drafts for all who were computed last; a scheduler that runs ahead has its own."""
+        drafts = [[FILLER] * self.vllm_config.num_speculative_tokens] * len(self._computed)
+        return self._outputs.DraftTokenIds(self._computed, drafts)
 
     def _coast(self) -> Ready | StepFuture:
         """Nobody is scheduled: those who ride alone, if there are any, ride on."""

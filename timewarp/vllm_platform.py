@@ -9,6 +9,7 @@ from typing import Any
 
 from servecast.primitives.accelerator import Accelerator
 from servecast.timewarp.foreign import foreign
+from servecast.timewarp.meta_model_attention import PrefillWithoutKernels, backend_name
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -57,6 +58,16 @@ class VirtualAccelerator:
     def support_hybrid_kv_cache(cls) -> bool:
         """As on the target."""
         return True
+
+    @classmethod
+    def get_attn_backend_cls(cls, *_: object, attn_selector_config: Any, **__: object) -> str:
+        """The target's, as far as it shapes a KV cache."""
+        return backend_name(attn_selector_config)
+
+    @classmethod
+    def get_mla_prefill_backend_cls(cls, *_: object) -> type[PrefillWithoutKernels]:
+        """None of its own either."""
+        return PrefillWithoutKernels
 
     @classmethod
     def inference_mode(cls) -> Any:

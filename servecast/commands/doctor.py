@@ -9,7 +9,7 @@ from servecast.output import Output
 
 
 def doctor(json: Json = False, quiet: Quiet = False, no_color: NoColor = False) -> None:
-    """Show which engines can be emulated here, and how to install the others."""
+    """Show which engines run here, and how to install others."""
     from servecast import __version__
     from servecast.timewarp.installation import INSTALLATIONS
 

@@ -44,16 +44,16 @@ def emulate(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Run the real engine on a virtual device and show what it reaches.
+    """Run the real engine on a virtual device.
 
-    See `servecast doctor` for engines. Exit code 3 if it misses an SLO or is overloaded.
+    vLLM, SGLang or transformers: `servecast doctor`. Exit code 3 if it misses an SLO or overloads.
     """
     from servecast.loading import load
     from servecast.timewarp.installation import require
 
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     found = load(scenario)
-    require(found.engine.name)
+    require(found.engine.name)  # before a long trace is read
     mode = Mode(flow, step, log_batches=batches is not None)
     emulation, bands = _emulated(out, found, choice_of(found, at or []), mode, calibration)
     _write(emulation, records, batches)
@@ -67,14 +67,14 @@ def _emulated(
 ) -> tuple[Emulation, list[Reached]]:
     from servecast.calibration_file import calibrated
     from servecast.domain import deployment, workload
-    from servecast.emulation import rerun, run
+    from servecast.emulation import host_time, rerun, run
     from servecast.primitives.corrected_source import default_source
     from servecast.primitives.roofline import RELATIVE_ERROR
     from servecast.search.band import reached
 
     fitted = calibrated(out, calibration, scenario)
     deployed, traffic = deployment(scenario, choice), workload(scenario)
-    source, host = default_source(fitted), fitted.host if fitted else None
+    source, host = default_source(fitted), host_time(deployed, fitted)
     with out.progress(f"emulating {len(traffic):,} requests"):
         emulation = run(deployed, traffic, source, host, mode)
         again = rerun(deployed, traffic)

@@ -54,5 +54,9 @@ def check(
     if out.json_mode:
         out.data({"scenario": str(path), "choices": space.size, "open": dict(space.open)})
         return
-    kind = "fixed: simulate it" if space.is_fixed else f"{space.size} choices: recommend among them"
+    verb = "emulate" if scenario.engine.name == "sglang" else "simulate"
+    kind = f"fixed: {verb} it" if space.is_fixed else f"{space.size} choices"
+    if not space.is_fixed:
+        next_ = "recommend among them" if scenario.engine.name == "vllm" else f"{verb} one by --set"
+        kind = f"{kind}: {next_}"
     out.line(f"{literal(path)} is valid ({kind})")

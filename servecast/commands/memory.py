@@ -111,10 +111,11 @@ def _of_deployment(out: Output, asked: NamedDeployment) -> None:
 
 def _of_scenario(out: Output, what: str | None) -> None:
     from servecast.loading import builtin, load
-    from servecast.question import space_of
+    from servecast.question import require_vllm, space_of
     from servecast.search.space import grouped
 
     asked = load(what) if what else builtin()
+    require_vllm(asked, "not laid out in a GPU's memory yet")
     space = space_of(asked)
     found = [_priced(space, choice) for choice in space.choices()]
     if out.json_mode:

@@ -19,10 +19,12 @@ from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, HostTime
 from servecast.simulator.engine import Engine
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
+from servecast.simulator.sglang_engine_scheduler import SglangEngineScheduler
 from servecast.simulator.sglang_scheduler import SglangScheduler
 from servecast.simulator.transformers_scheduler import TransformersScheduler
 from servecast.simulator.trtllm_scheduler import BatchWait, TrtllmScheduler
 from servecast.simulator.vllm_scheduler import VllmScheduler
+from servecast.simulator.waiting_order import SchedulePolicy
 from tests.driver import Arrival, records_of
 from tests.toy_deployments import DENSE, WINDOWED
 from tests.workload_cases import BLOCK_SIZE, GAPS_NS, Case
@@ -32,11 +34,27 @@ COSTS = {
     "host after device": CompiledStepCost(DENSE, RooflineSource()),
     "host beside device": CompiledStepCost(WINDOWED, RooflineSource(), OVERLAPPED),
 }
+
+
+def _retracting(
+    limits: SchedulerLimits,
+    schedule_policy: SchedulePolicy = "fcfs",
+    conservativeness: float = 1.0,
+) -> Scheduler:
+    """SGLang's own policy, which admits nobody who would leave less than a page of the pool."""
+    budget = -(-limits.max_num_batched_tokens // BLOCK_SIZE) * BLOCK_SIZE
+    room = replace(limits, num_blocks=limits.num_blocks + 2, max_num_batched_tokens=budget)
+    return SglangEngineScheduler(room, schedule_policy, conservativeness)
+
+
 POLICIES: dict[str, Callable[[SchedulerLimits], Scheduler]] = {
     "vllm": VllmScheduler,
     "vllm with a prefix cache": VllmScheduler,
     "sglang": SglangScheduler,
     "sglang that polls": partial(SglangScheduler, recv_interval=5),
+    "sglang that retracts": _retracting,
+    "sglang, longest output first": partial(_retracting, schedule_policy="lof"),
+    "sglang that expects little": partial(_retracting, conservativeness=0.05),
     "transformers fifo": TransformersScheduler,
     "transformers prefill_first": partial(TransformersScheduler, scheduler_type="prefill_first"),
     "transformers without sharing": partial(TransformersScheduler, allow_block_sharing=False),

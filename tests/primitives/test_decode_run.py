@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from servecast.primitives.decode_run import DecodeRun
+from servecast.primitives.decode_run import MARGIN, DecodeRun
 
 FIXED_NS = 1000
 
@@ -64,16 +64,29 @@ def test_each_context_is_priced_once_and_only_when_asked_for() -> None:
     assert priced == []
     for context in (10, 900, 5000, 20, 4000):
         run.run_ns(context, 50)
-    assert priced == list(range(len(priced)))
-    assert 5050 <= len(priced) <= 2 * 5050
+    assert sorted(priced) == list(range(len(priced)))
+    assert 5050 <= len(priced) <= 3 * 5050
+
+
+def test_contexts_far_from_those_asked_for_are_not_priced() -> None:
+    asked: list[NDArray[np.float64]] = []
+
+    def noting(contexts: NDArray[np.float64]) -> NDArray[np.int64]:
+        asked.append(contexts)
+        return attention(contexts)
+
+    DecodeRun(noting, FIXED_NS).run_ns(100_000, 50)
+    assert sum(map(len, asked)) <= 2 * MARGIN + 50
 
 
 def test_what_was_asked_for_first_does_not_matter() -> None:
     ahead, behind = DecodeRun(attention, FIXED_NS), DecodeRun(attention, FIXED_NS)
-    ahead.reach(9000)
-    behind.reach(10)
+    ahead.run_ns(9000, 1)
+    behind.run_ns(3, 1)
     assert ahead.run_ns(3, 2500) == behind.run_ns(3, 2500)
-    assert ahead.attention_ns[2000] == behind.attention_ns[2000]
+    assert ahead.step_attention_ns(2000) == behind.step_attention_ns(2000)
+    assert ahead.attention_ns(5, 9).tolist() == attention(np.arange(5.0, 9.0)).tolist()
+    assert ahead.steps_ns(5, 9).tolist() == [step_ns(context) for context in range(5, 9)]
 
 
 def test_overlapped_host_work_is_a_floor_and_exposed_work_comes_on_top() -> None:

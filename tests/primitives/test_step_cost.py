@@ -193,7 +193,7 @@ def test_narrow_weights_make_a_decode_step_cheaper() -> None:
 
 
 def test_where_costs_come_from_is_shared_out_by_time() -> None:
-    shares = COSTS["latent experts"].shares(Batch((decode(8, 500), chunk(100, 50))))
+    shares = COSTS["latent experts"].origin(Batch((decode(8, 500), chunk(100, 50)))).shares
     assert shares == {Provenance.ROOFLINE: pytest.approx(1.0)}
 
 

@@ -8,6 +8,10 @@ import sys
 import pytest
 
 import servecast
+from servecast.errors import UnsupportedError
+from servecast.timewarp.installation import INSTALLATIONS
+from tests.command import FIXED
+from tests.engine_scenarios import SCENARIOS
 
 SMALL = """
 model: meta-llama/Llama-3.1-8B-Instruct
@@ -46,3 +50,18 @@ def test_importing_the_package_loads_no_room() -> None:
     code = "import sys, servecast; print([m for m in sys.modules if m.startswith('servecast.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_emulate_wants_the_engine_that_the_scenario_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(INSTALLATIONS["vllm"]), "found", None)
+    with pytest.raises(UnsupportedError, match="vLLM is not installed"):
+        servecast.emulate(servecast.loads(FIXED))
+
+
+@pytest.mark.engine(name="transformers")
+def test_emulate_says_what_simulate_says() -> None:
+    pytest.importorskip("transformers")
+    scenario = servecast.loads(SCENARIOS["transformers"])
+    emulation = servecast.emulate(scenario)
+    finish_ns = servecast.simulate(scenario).records.finish_ns
+    assert emulation.result.records.finish_ns.tolist() == finish_ns.tolist()

@@ -11,7 +11,9 @@ from servecast.errors import InputError
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, CostSource, Provenance
 from servecast.primitives.deployment import Deployment
-from servecast.primitives.operations import Operation
+from servecast.primitives.mixed_attention import MixedRatio
+from servecast.primitives.model import Attention
+from servecast.primitives.operations import Operation, Quantity
 from servecast.primitives.roofline import RooflineSource
 from servecast.profiler import measured_costs
 from tests.command import assert_refused, run
@@ -55,6 +57,12 @@ class Measured:
 
     def cost(self, operation: Operation, device: Accelerator) -> Cost:
         return replace(RooflineSource().cost(operation, device), provenance=Provenance.MEASURED)
+
+    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
+        return RooflineSource().seconds(operation, device)
+
+    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
+        return None
 
 
 def test_measured_tables_are_used_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:

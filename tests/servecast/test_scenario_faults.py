@@ -11,12 +11,12 @@ from tests.servecast.minimal import changed, faults
 ALL_WRONG = """\
 model: meta-llama/Llama-3.1-8B-Instrct
 hardware: {gpu: h100x, gpus: -8, usd_per_gpu_hour: .nan}
-engine: {name: sglang, version: 0.32}
+engine: {name: trtllm, version: 0.32}
 deployment:
   tensor_parallel_sise: 4
   enforce_eager: [false, true]
-  async_scheduling: true
-  pipeline_parallel_size: 2
+  async_scheduling: perhaps
+  stream_interval: 2
   data_parallel_size: 2
   speculative_config: {method: ngram}
   enable_lora: true
@@ -38,12 +38,12 @@ colour: red
         ("hardware.gpu", ["h100x", "h100", "servecast gpus"]),
         ("hardware.gpus", ["`-8`", "greater than or equal to 1"]),
         ("hardware.usd_per_gpu_hour", ["`nan`", "finite"]),
-        ("engine.name", ["SGLang", "not modelled yet", "vllm"]),
+        ("engine.name", ["TensorRT-LLM", "not modelled yet", "vllm"]),
         ("engine.version", ["0.32", "quotes"]),
         ("deployment.tensor_parallel_sise", ["unknown field", "`tensor_parallel_size`"]),
         ("deployment.enforce_eager[1]", ["CUDA graphs", "false"]),
-        ("deployment.async_scheduling", ["asynchronous scheduling", "not modelled yet"]),
-        ("deployment.pipeline_parallel_size", ["pipeline parallelism", "1"]),
+        ("deployment.async_scheduling", ["`perhaps`", "boolean"]),
+        ("deployment.stream_interval", ["stream_interval", "not modelled yet"]),
         ("deployment.data_parallel_size", ["data parallelism", "replicas"]),
         ("deployment.speculative_config", ["speculative decoding", "null"]),
         ("deployment.enable_lora", ["LoRA", "not modelled yet"]),

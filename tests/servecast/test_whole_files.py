@@ -10,13 +10,18 @@ from servecast.errors import InputError
 from servecast.whole_files import packed_text, replacing
 
 
+def _write_half(path: Path) -> None:
+    with packed_text(path) as text:
+        text.write("half a row")
+        raise RuntimeError
+
+
 @pytest.mark.parametrize("name", ["costs.csv", "costs.csv.gz"])
 def test_an_error_half_way_leaves_what_was_there(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"before")
-    with pytest.raises(RuntimeError), packed_text(path) as text:
-        text.write("half a row")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _write_half(path)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 

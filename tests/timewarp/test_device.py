@@ -86,6 +86,15 @@ def test_steps_queue_for_the_device_in_their_order() -> None:
     assert (third.start_ns, third.end_ns) == (1_000, 1_110)
 
 
+def test_a_stage_takes_a_batch_when_it_is_free_and_the_stage_before_is_done() -> None:
+    later = NotedCost(device_ns=300, host_ns=0), NotedCost(device_ns=50, host_ns=0)
+    device = VirtualDevice(VirtualClock(), NotedCost(), later)
+    first, second = device.run([(served(8), 8)]), device.run([(served(20), 20)])
+    assert (first.start_ns, first.end_ns) == (0, 110 + 300 + 50)
+    assert (second.start_ns, second.end_ns) == (110, 410 + 300 + 50)
+    assert later[0].batches == [first.batch, second.batch]
+
+
 @pytest.mark.parametrize("cost", [NotedCost(device_ns=math.nan), NotedCost(host_ns=-5)])
 def test_an_impossible_cost_stops_the_run(cost: NotedCost) -> None:
     with pytest.raises(InputError, match="whole number of nanoseconds"):

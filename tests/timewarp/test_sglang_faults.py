@@ -70,7 +70,7 @@ def test_no_release_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sglang_seam, "version", absent)
     with pytest.raises(UnsupportedError, match="SGLang is not installed") as raised:
         emulated(burst(1, [10], [1]))
-    assert "docs/emulate-sglang.md" in str(raised.value.hint)
+    assert "servecast doctor" in str(raised.value.hint)
 
 
 @with_engine

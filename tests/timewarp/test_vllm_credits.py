@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -10,13 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from servecast.primitives.deployment import Deployment
-from servecast.primitives.memory import ledger
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
-from servecast.search.vllm_arguments import arguments, words
 from servecast.simulator.records import Records, merge
-from servecast.simulator.simulate import scheduler_limits
 from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop
 from servecast.timewarp.clock import VirtualClock
 from servecast.timewarp.device import VirtualDevice
@@ -25,7 +22,7 @@ from servecast.timewarp.journal import Journal
 from servecast.timewarp.serving import Serving
 from servecast.timewarp.vllm_credits import CreditBrokenError
 from servecast.timewarp.vllm_engine import VllmEngine
-from servecast.traces.workload import Workload
+from tests.emulated_options import options
 from tests.timewarp.emulated_cases import CASES, Case, admitted, burst, limited, poisson
 
 pytestmark = pytest.mark.engine(name="vllm")
@@ -51,12 +48,6 @@ class Trace:
     """Ids of the free blocks at the end, the next to be taken first."""
     touched: int
     """How often a request was scheduled: what skipping saves."""
-
-
-def options(deployment: Deployment, workload: Workload, *, ahead: bool) -> list[str]:
-    limits = scheduler_limits(deployment, ledger(deployment), workload)
-    given = words(arguments(deployment, limits.num_blocks + 1))
-    return [word for word in given if not ahead or word != "--no-async-scheduling"]
 
 
 def clients(case: Case) -> Arrivals:
@@ -87,7 +78,12 @@ def trace(case: Case, monkeypatch: pytest.MonkeyPatch, *, stepping: bool, ahead:
     served, traffic = case.deployment, case.workload
     cost = CompiledStepCost(served, RooflineSource())
     serving = Serving(VirtualDevice(VirtualClock(), cost), clients(case))
-    engine = VllmEngine(served, options(served, traffic, ahead=ahead), serving, stepping=stepping)
+    engine = VllmEngine(
+        served,
+        options(dataclasses.replace(served, async_scheduling=ahead), traffic),
+        serving,
+        stepping=stepping,
+    )
     journal = Journal(0)
     try:
         Driver(engine, serving, journal).run()

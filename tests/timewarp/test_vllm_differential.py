@@ -12,7 +12,7 @@ from servecast.emulation import run
 from servecast.loading import builtin
 from servecast.primitives.memory import ledger
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import CompiledStepCost
+from servecast.primitives.step_cost import CompiledStepCost, HostTime
 from servecast.simulator.engine import Engine
 from servecast.simulator.lone_engine import serve_closed_loop
 from servecast.simulator.records import Records
@@ -51,7 +51,8 @@ class Noting(VllmScheduler):
 
 def emulated(case: Case) -> Emulation:
     pytest.importorskip("vllm")
-    return run(case.deployment, case.workload, RooflineSource(), mode=Mode(log_batches=True))
+    mode = Mode(log_batches=True)
+    return run(case.deployment, case.workload, RooflineSource(), HostTime(), mode)
 
 
 def simulated(case: Case) -> Result:

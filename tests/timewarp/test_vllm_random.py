@@ -9,6 +9,7 @@ import pytest
 
 from servecast.emulation import run
 from servecast.primitives.roofline import RooflineSource
+from servecast.primitives.step_cost import HostTime
 from servecast.simulator.simulate import simulate
 from servecast.timewarp.mode import Mode
 from tests.timewarp.emulated_cases import Case, caching, limited, requests
@@ -45,7 +46,8 @@ def test_vllm_agrees_with_the_simulator_and_with_itself(seed: int) -> None:
     case = drawn(seed)
     source = RooflineSource()
     simulation = simulate(case.deployment, case.workload, source=source)
-    stepped = run(case.deployment, case.workload, source, mode=Mode(log_batches=True))
+    stepped = run(case.deployment, case.workload, source, HostTime(), Mode(log_batches=True))
     assert decisions(stepped) == simulated_decisions(case)
     assert_same_run(case, stepped, simulation)
-    assert_same_run(case, run(case.deployment, case.workload, source), simulation)
+    skipped = run(case.deployment, case.workload, source, HostTime())
+    assert_same_run(case, skipped, simulation)

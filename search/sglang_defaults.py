@@ -1,0 +1,86 @@
+"""What SGLang 0.5.23 does when nothing is said, as facts of its source."""
+
+from __future__ import annotations
+
+from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.kv_cache_geometry import KvCacheGeometry
+
+PAGE_SIZE = 1
+"""Tokens, unless the attention backend asks for more."""
+
+_MIB = 2**20
+_GIB_IN_MIB = 1024
+_CLASSES = ((20, 2048, 8, 8), (35, 4096, 48, 160), (60, 4096, 32, 160), (160, 8192, 256, 512))
+"""Below so many GiB: prompt tokens a step, and sequences in the largest decode graph with fewer
+than four ranks and with more (`arg_groups/memory_hook.py`)."""
+_LARGEST = (16384, 512, 512)
+
+
+def chunked_prefill_size(accelerator: Accelerator) -> int:
+    """Tokens that a step of prompts computes at most."""
+    return _class_of(accelerator)[0]
+
+
+def mem_fraction_static(
+    accelerator: Accelerator,
+    *,
+    chunk_tokens: int,
+    max_running_requests: int | None,
+    tensor_parallel_size: int,
+    is_latent: bool,
+) -> float:
+    """The share of a GPU's memory for weights and KV pool: what activations and graphs leave.
+
+    `memory_hook.py`, `handle_gpu_memory_settings` and `reserve_for_graph_mb`, in MiB: 512, 1.5 a
+    token of the largest prompt step, 128 a rank, 2 a sequence of the largest decode graph, and 8
+    for each graph of prompts (1,536 with latent attention); at least 10 GiB on large GPUs.
+    """
+    _, few_ranks, many_ranks = _class_of(accelerator)
+    decode_graph = few_ranks if tensor_parallel_size < 4 else many_ranks
+    if max_running_requests is not None:
+        decode_graph = min(decode_graph, max_running_requests)
+    prompt_graphs = 1536.0 if is_latent else 8.0 * _prompt_graphs(chunk_tokens)
+    reserved = 512 + 1.5 * max(chunk_tokens, 2048) + 128 * tensor_parallel_size
+    reserved += 2 * decode_graph + prompt_graphs
+    total = accelerator.memory_bytes / _MIB
+    if total > 60 * _GIB_IN_MIB:
+        reserved = max(reserved, 10 * _GIB_IN_MIB)
+    return round((total - reserved) / total, 3)
+
+
+def max_total_tokens(
+    geometry: KvCacheGeometry, accelerator: Accelerator, weights_bytes: int, share: float
+) -> int:
+    """Tokens in the KV pool: what the weights leave of that `share`; 0 where nothing is left.
+
+    CUDA's own context, some hundreds of MiB, is not counted.
+    """
+    available = share * accelerator.memory_bytes - weights_bytes
+    return geometry.num_blocks(available) * geometry.block_size
+
+
+def max_running_requests(pool_tokens: int, context_length: int, stated: int | None) -> int:
+    """Requests that run at once (`kv_cache_configurator.py`, `resolve_max_num_reqs`)."""
+    wanted = max(min(pool_tokens * 512 // context_length, 4096), 2048)
+    return min(wanted if stated is None else stated, pool_tokens // 2)
+
+
+def _class_of(accelerator: Accelerator) -> tuple[int, int, int]:
+    for below_gib, *found in _CLASSES:
+        if accelerator.memory_bytes < below_gib * _GIB_IN_MIB * _MIB:
+            chunk, few_ranks, many_ranks = found
+            return chunk, few_ranks, many_ranks
+    return _LARGEST
+
+
+def _prompt_graphs(largest: int) -> int:
+    """Graphs captured for steps of prompts up to `largest` tokens (`cuda_graph_hook.py`)."""
+    sizes = (
+        *range(4, 33, 4),
+        *range(48, 257, 16),
+        *range(288, 513, 32),
+        *range(576, 1025, 64),
+        *range(1280, 4097, 256),
+        *range(4608, largest + 1, 512),
+    )
+    return sum(size <= largest for size in sizes)

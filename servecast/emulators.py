@@ -1,0 +1,141 @@
+"""The engines that can be emulated: one call for each, from a deployment to what its run said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Protocol
+
+from servecast.errors import UnsupportedError
+from servecast.primitives.cost import CostSource
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.memory import Ledger, ledger
+from servecast.primitives.pipeline import stage_costs
+from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.search.vllm_arguments import arguments, words
+from servecast.simulator.policies import require_room
+from servecast.simulator.simulate import refuse_unmodelled, scheduler_limits
+from servecast.timewarp.batch_log import BatchLog
+from servecast.timewarp.clock import VirtualClock
+from servecast.timewarp.emulate import Emulation, emulate
+from servecast.timewarp.installation import INSTALLATIONS, require
+from servecast.timewarp.meta_model_config import meta_model_config
+from servecast.timewarp.mode import Mode
+from servecast.timewarp.sglang_options import server_words
+from servecast.timewarp.sglang_run import emulate_sglang
+from servecast.timewarp.transformers_models import hollow_model
+from servecast.timewarp.transformers_options import TransformersOptions
+from servecast.timewarp.transformers_run import emulate_transformers
+from servecast.traces.workload import Workload
+
+
+class Emulator(Protocol):
+    """Runs an engine's own control loop, started as this deployment would be.
+
+    Raises InfeasibleError where the model does not fit, InputError where no request fits or the
+    engine refuses its options, UnsupportedError for what is not emulated, and ServecastError where
+    the engine fails.
+    """
+
+    def __call__(
+        self,
+        deployment: Deployment,
+        workload: Workload,
+        source: CostSource,
+        host: HostTime,
+        mode: Mode,
+    ) -> Emulation:
+        """What the run said; steps cost what `source` and `host` say."""
+        ...
+
+
+def _vllm(
+    deployment: Deployment, workload: Workload, source: CostSource, host: HostTime, mode: Mode
+) -> Emulation:
+    refuse_unmodelled(replace(deployment, pipeline_parallel_size=1))
+    memory = ledger(deployment)
+    memory.require_fit()
+    options = words(arguments(deployment, _vllm_blocks(deployment, memory, workload)))
+    cost, *later_stages = stage_costs(deployment, source, host)
+    return emulate(deployment, workload, options, cost, mode, later_stages=later_stages)
+
+
+def _vllm_blocks(deployment: Deployment, memory: Ledger, workload: Workload) -> int:
+    """The ledger's own blocks, or those of the plain cache that is as good where one stands in.
+
+    vLLM keeps one of them for itself.
+    """
+    if meta_model_config(deployment.model, deployment.max_model_len) is not None:
+        return memory.num_gpu_blocks
+    return scheduler_limits(deployment, memory, workload).num_blocks + 1
+
+
+def _sglang(
+    deployment: Deployment, workload: Workload, source: CostSource, host: HostTime, mode: Mode
+) -> Emulation:
+    release = _require_alone(deployment, mode)
+    widest = max(deployment.max_num_batched_tokens, deployment.max_num_seqs)
+    cost = CompiledStepCost(replace(deployment, max_num_batched_tokens=widest), source, host)
+    options = server_words(deployment, deployment.num_gpu_blocks_override or 0)
+    run = emulate_sglang(deployment, workload, options, cost, flow=mode.flow)
+    return Emulation(
+        run.result,
+        release,
+        mode.flow,
+        stepping=True,
+        steps=run.steps,
+        cpu_s=run.cpu_s,
+        startup_cpu_s=run.startup_cpu_s,
+        batches=[run.batches] if mode.log_batches else [],
+    )
+
+
+def _transformers(
+    deployment: Deployment, workload: Workload, source: CostSource, host: HostTime, mode: Mode
+) -> Emulation:
+    release = _require_alone(deployment, mode)
+    require_room(deployment, workload)
+    cost = CompiledStepCost(deployment, source, host)
+    options = TransformersOptions.of(deployment, deployment.num_gpu_blocks_override or 0)
+    begun_s = time.process_time()
+    hollow_model()  # imports what the run takes
+    started_s = time.process_time()
+    clock = VirtualClock(scale=mode.flow)
+    run = emulate_transformers(options, workload, cost, model=deployment.model, clock=clock)
+    ended_s = time.process_time()
+    batches = BatchLog(0)
+    batches.batches += run.batches() if mode.log_batches else []
+    return Emulation(
+        run.result(deployment, cost),
+        release,
+        mode.flow,
+        stepping=True,
+        steps=len(run.steps),
+        cpu_s=ended_s - started_s,
+        startup_cpu_s=started_s - begun_s,
+        batches=[batches] if mode.log_batches else [],
+    )
+
+
+EMULATORS: Mapping[str, Emulator] = MappingProxyType(
+    {"vllm": _vllm, "sglang": _sglang, "transformers": _transformers}
+)
+"""By the engine's name in a scenario."""
+
+
+def _require_alone(deployment: Deployment, mode: Mode) -> str:
+    """The installed release; UnsupportedError for what vLLM alone is emulated with."""
+    title = INSTALLATIONS[deployment.engine].title
+    if deployment.replicas > 1:
+        raise UnsupportedError(
+            f"{deployment.replicas} replicas of {title} are not emulated yet",
+            hint="set replicas to 1, and the rate to what one of them gets",
+        )
+    if mode.drafting is not None:
+        raise UnsupportedError(
+            f"speculative decoding of {title} is not emulated yet",
+            hint="leave the speculation out",
+        )
+    return require(deployment.engine)

@@ -1,0 +1,108 @@
+"""One virtual time for several engines, each with a control loop of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from servecast.errors import ServecastError
+from servecast.timewarp.clock import VirtualClock
+
+_NEVER = 1 << 62
+
+
+class SharedClock(VirtualClock):
+    """A frozen clock that lets one of several threads run: the one whose next moment comes first.
+
+    A loop that waits for a moment hands over to whoever acts before it, so no jump skips what
+    another loop does; at the same moment the loop that was named first goes first. It is the
+    switch between loops too: nothing runs at once, and a run repeats to the byte.
+    """
+
+    __slots__ = ("_failed", "_may_wake", "_moments", "_numbers", "_running", "_turn")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn = threading.Condition()
+        self._moments: dict[int, int] = {}
+        """When each loop goes on."""
+        self._may_wake: set[int] = set()
+        self._numbers: dict[int, int] = {}
+        """A loop's number by its thread."""
+        self._running = 0
+        self._failed: BaseException | None = None
+
+    def run(self, loops: Sequence[Callable[[], None]]) -> None:
+        """Run all loops to their ends, all at virtual 0 at first.
+
+        Raises what the first of them to fail raised, and ServecastError where all wait for ever.
+        """
+        self._moments = dict.fromkeys(range(len(loops)), self.now_ns())
+        self._running = 0
+        threads = [
+            threading.Thread(target=self._take_part, args=(number, loop), daemon=True)
+            for number, loop in enumerate(loops)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._failed is not None:
+            raise self._failed
+
+    def jump_to(self, ns: int) -> None:
+        """Wait for `ns`, while the other loops do what they do before."""
+        if threading.get_ident() not in self._numbers:
+            super().jump_to(ns)
+        elif ns > self.now_ns():
+            self._wait(ns, may_wake=False)
+
+    def doze(self, until_ns: int | None) -> None:
+        """Wait for a moment, or without one for ever; `wake` ends it earlier."""
+        self._wait(_NEVER if until_ns is None else until_ns, may_wake=True)
+
+    def wake(self, number: int, ns: int) -> None:
+        """Let a loop that dozes go on at `ns` at the latest."""
+        if number in self._may_wake:
+            self._moments[number] = min(self._moments[number], max(ns, self.now_ns()))
+
+    def _take_part(self, number: int, loop: Callable[[], None]) -> None:
+        self._numbers[threading.get_ident()] = number
+        try:
+            with self._turn:
+                self._turn.wait_for(lambda: self._is_due(number))
+            if self._failed is None:
+                loop()
+        except BaseException as error:  # the thread that runs all of them raises it
+            self._failed = self._failed or error
+        finally:
+            with self._turn:
+                del self._moments[number]
+                for other in self._may_wake:
+                    self.wake(other, self.now_ns())
+                self._hand_over()
+
+    def _wait(self, ns: int, *, may_wake: bool) -> None:
+        number = self._numbers[threading.get_ident()]
+        with self._turn:
+            self._moments[number] = ns
+            if may_wake:
+                self._may_wake.add(number)
+            self._hand_over()
+            self._turn.wait_for(lambda: self._is_due(number))
+            self._may_wake.discard(number)
+        if self._failed is not None:
+            raise ServecastError(f"another engine has failed: {self._failed}")
+
+    def _is_due(self, number: int) -> bool:
+        return self._running == number or self._failed is not None
+
+    def _hand_over(self) -> None:
+        """Let the loop go on whose moment comes first."""
+        if self._moments:
+            moment, self._running = min((ns, number) for number, ns in self._moments.items())
+            if moment == _NEVER:
+                self._failed = self._failed or ServecastError("every engine waits for another one")
+            else:
+                super().jump_to(moment)
+        self._turn.notify_all()

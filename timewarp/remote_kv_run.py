@@ -1,0 +1,179 @@
+"""Runs of vLLM with KV caches from elsewhere: of a store, or of an engine that computes prompts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.step_cost import StepCost
+from servecast.simulator.admission import Admission
+from servecast.simulator.records import merge
+from servecast.simulator.request import Request
+from servecast.simulator.result import Result
+from servecast.timewarp.arrivals import Arrivals, OpenLoop
+from servecast.timewarp.clock import VirtualClock
+from servecast.timewarp.device import VirtualDevice
+from servecast.timewarp.driver import Driver
+from servecast.timewarp.installation import require
+from servecast.timewarp.journal import Journal
+from servecast.timewarp.remote_kv import Link, RemoteKv, Store
+from servecast.timewarp.remote_kv_clock import SharedClock
+from servecast.timewarp.serving import Serving
+from servecast.timewarp.vllm_engine import VllmEngine
+from servecast.timewarp.warped import warped
+from servecast.traces.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One engine: its deployment, the words of its command, and what its steps cost."""
+
+    deployment: Deployment
+    options: Sequence[str]
+    cost: StepCost
+
+
+def emulate_with_store(
+    node: Node, workload: Workload, link: Link, held: Callable[[int], int]
+) -> Result:
+    """An engine that finds `held` tokens of each prompt (by index) in a store behind `link`.
+
+    Raises as `emulate` does.
+    """
+    require(node.deployment.engine)
+    clock = VirtualClock()
+    remote = RemoteKv(clock, link, Store(held))
+    engine = _Engine(node, clock, OpenLoop(_requests(node, workload)), remote)
+    with warped(clock, "vllm"):
+        engine.run()
+    return engine.result(workload)
+
+
+def emulate_disaggregated(prefill: Node, decode: Node, workload: Workload, link: Link) -> Result:
+    """Prompts by one engine, outputs by another, the cache over `link` in between.
+
+    A proxy hands a request to the second engine when the first has its prompt; the second fetches
+    the blocks, computes the last token again, and says every token that the client hears. The first
+    keeps the blocks until they are fetched. Times, blocks and preemptions are the second engine's,
+    and arrivals the client's. Raises as `emulate` does.
+    """
+    require(prefill.deployment.engine)
+    clock = SharedClock()
+    handed = Handed(_requests(decode, workload), clock)
+    first = _Engine(
+        prefill,
+        clock,
+        OpenLoop(map(_prompt_of, _requests(prefill, workload))),
+        RemoteKv(clock, finished=handed.take_over),
+    )
+    second = _Engine(decode, clock, handed, RemoteKv(clock, link, handed))
+    handed.sent_at = first.remote.sent_at
+    first.remote.wake = lambda ns: clock.wake(0, ns)
+
+    def follow() -> None:
+        second.run()
+        while not handed.is_complete:
+            clock.doze(None)
+            second.run()
+
+    with warped(clock, "vllm"):
+        clock.run([first.run, follow])
+    return second.result(workload)
+
+
+class Handed:
+    """The requests whose prompts are computed, as they reach the engine that decodes."""
+
+    def __init__(self, requests: Iterator[Request], clock: SharedClock) -> None:
+        self._clock = clock
+        self._waiting = {request.index: request for request in requests}
+        self._ready: deque[tuple[int, Request]] = deque()
+        self._prompts = {index: each.prompt_tokens for index, each in self._waiting.items()}
+        self.sent_at: Callable[[str, int], None] = lambda request_id, end_ns: None
+        """Tells the engine that keeps a prompt's blocks when they are fetched."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nobody is to come any more."""
+        return not self._waiting and not self._ready
+
+    def take_over(self, request_id: str) -> None:
+        """The prompt is computed, now."""
+        now_ns = self._clock.now_ns()
+        self._ready.append((now_ns, self._waiting.pop(int(request_id))))
+        self._clock.wake(1, now_ns)
+
+    def tokens(self, request_id: str) -> int:
+        """All of the prompt is there."""
+        return self._prompts[int(request_id)]
+
+    def fetched(self, request_id: str, end_ns: int) -> None:
+        """Its blocks are free again then."""
+        self.sent_at(request_id, end_ns)
+
+    def due(self, now_ns: int) -> list[Request]:
+        """Take the requests that have been handed over by `now_ns`."""
+        taken: list[Request] = []
+        while self._ready and self._ready[0][0] <= now_ns:
+            taken.append(self._ready.popleft()[1])
+        return taken
+
+    def next_ns(self) -> int | None:
+        """When the next was handed over; None where nobody else has been."""
+        return self._ready[0][0] if self._ready else None
+
+    def coming(self, until_ns: int) -> Iterator[int]:
+        """Prompt tokens of those who have been handed over."""
+        return (request.prompt_tokens for ns, request in self._ready if ns <= until_ns)
+
+    def finished(self, requests: int, now_ns: int) -> None:
+        """Nobody waits for that."""
+
+
+class _Engine:
+    """An engine of a run with its driver and its records."""
+
+    def __init__(
+        self, node: Node, clock: VirtualClock, arrivals: Arrivals, remote: RemoteKv
+    ) -> None:
+        self.remote, self._node = remote, node
+        serving = Serving(VirtualDevice(clock, node.cost), arrivals)
+        self._journal = Journal(0)
+        self._engine = VllmEngine(
+            node.deployment, node.options, serving, stepping=True, remote=remote
+        )
+        self._driver = Driver(self._engine, serving, self._journal)
+
+    def run(self) -> None:
+        """Serve whoever comes."""
+        self._driver.run()
+
+    def result(self, workload: Workload) -> Result:
+        """What it reached."""
+        node, journal = self._node, self._journal
+        self._engine.close()
+        admission = Admission(workload, node.deployment.max_model_len)
+        return Result(
+            deployment=node.deployment,
+            workload=workload.name,
+            records=merge([journal.recorder]),
+            logs=[journal.log],
+            cost=node.cost,
+            arrived=len(workload),
+            rejected=admission.rejected,
+            truncated=admission.truncated,
+            num_blocks=self._engine.num_blocks,
+            peak_blocks=journal.peak_blocks,
+            is_open_loop=True,
+        )
+
+
+def _requests(node: Node, workload: Workload) -> Iterator[Request]:
+    return Admission(workload, node.deployment.max_model_len).requests()
+
+
+def _prompt_of(request: Request) -> Request:
+    """The request as the first engine gets it: for one token."""
+    return Request(request.index, request.arrival_ns, request.prompt_tokens, 1, 1)
