@@ -27,7 +27,7 @@ SPARE_TOKENS = 2
 
 
 class SglangEngineScheduler(Scheduler):
-    """SGLang's loop without overlap and without a prefix cache: prompts first, decodes wait.
+    """SGLang's loop without overlap, with or without its radix cache: prompts first, decodes wait.
 
     `max_num_batched_tokens` is its chunked prefill size. `running` is in the order of its batch,
     which a retraction changes.
@@ -143,12 +143,11 @@ class SglangEngineScheduler(Scheduler):
             return False
         request = self.waiting[0]
         past = self._hold_cached(request)
-        new_tokens = request.num_tokens - past
-        if not budget.fits(new_tokens, self._rest(request, request.emitted)):
-            self._is_full = bool(self.running)
-            new_tokens = 0
-        new_tokens = budget.first_chunk(new_tokens)
+        rest = request.num_tokens - past
+        fits = budget.fits(rest, self._rest(request, request.emitted))
+        new_tokens = budget.first_chunk(rest) if fits else 0
         if not new_tokens:
+            self._is_full |= not fits and bool(self.running)
             self.blocks.give_back(request)
             return False
         self.running[self.waiting.popleft()] = None

@@ -33,6 +33,10 @@ class SglangScheduler(ReservingScheduler):
         """How many of the waiting, from the first, have been read."""
         self._computed_prompts = False
 
+    def admits_on_arrival(self) -> bool:
+        """Whether the request just queued may join the step that starts next, or be read then."""
+        return super().admits_on_arrival() or self._recv_interval > 1
+
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
         """One pass: the prompt chunks of a step without decodes, or none; nobody is preempted."""
         self._poll()

@@ -9,7 +9,7 @@ import pytest
 
 from servecast.timewarp.transformers_options import SchedulerName, TransformersOptions
 from servecast.timewarp.transformers_run import TransformersRun, emulate_transformers
-from servecast.traces.prefixes import Prefixes
+from servecast.traces.prefixes import Prefixes, prefixes
 from servecast.traces.reshape import closed_loop
 from servecast.traces.workload import Workload
 from tests.constant_cost import ConstantStepCost
@@ -113,3 +113,18 @@ def test_what_is_to_come_does_not_change_what_was_decided(scheduler: SchedulerNa
     one, other = (emulated(cramped(scheduler), each).batches() for each in (workload, longer))
     first_end = int(workload.output_tokens[:3].min())
     assert one[:first_end] == other[:first_end]
+
+
+def test_a_thousand_requests_share_are_cut_and_lose_their_blocks_alike_three_times() -> None:
+    chains = [[index % 7 * 10 + block for block in range(4)] for index in range(1000)]
+    workload = replace(random(1000, 60.0, seed=11), prefixes=prefixes(16, chains))
+    options = cramped(blocks=24, sharing=True)
+    first, second, third = (emulated(options, workload) for _ in range(3))
+    assert first.records.output_tokens.tolist() == workload.output_tokens.tolist()
+    assert int(first.records.preemptions.sum()) > 0
+    assert int((first.records.cached_tokens > 0).sum()) > 50
+    assert any(part.past_tokens and part.new_tokens > 1 for s in first.steps for part in s.parts)
+    for again in (second, third):
+        for name in ("scheduled_ns", "first_token_ns", "finish_ns", "preemptions", "cached_tokens"):
+            assert getattr(again.records, name).tolist() == getattr(first.records, name).tolist()
+        assert again.batches() == first.batches()
