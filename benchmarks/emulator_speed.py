@@ -14,6 +14,7 @@ from benchmarks.fresh_process import in_fresh_process
 from benchmarks.simulator_speed import deployment
 from benchmarks.table import Row, show
 from servecast.emulation import run
+from servecast.primitives.catalogue import model
 from servecast.primitives.roofline import RooflineSource
 from servecast.timewarp.mode import Mode
 from servecast.traces.workload import Workload
@@ -27,6 +28,8 @@ CASES = (
     (1000, 8.0, 512, 256),
 )
 """Requests, their rate per second (0: all at once), prompt and output tokens."""
+MODELS = {"meta-llama/Llama-3.1-8B-Instruct": 1, "meta-llama/Llama-3.1-70B-Instruct": 4}
+"""Each with the H100s that it takes."""
 
 
 def workload(count: int, rate_per_s: float, prompt: int, output: int) -> Workload:
@@ -44,9 +47,11 @@ def workload(count: int, rate_per_s: float, prompt: int, output: int) -> Workloa
     )
 
 
-def measured(count: int, rate_per_s: float, prompt: int, output: int) -> Row:
+def measured(name: str, count: int, rate_per_s: float, prompt: int, output: int) -> Row:
     """One row of the table."""
-    served = replace(deployment(), max_model_len=4096)
+    served = replace(
+        deployment(), model=model(name), tensor_parallel_size=MODELS[name], max_model_len=4096
+    )
     traffic = workload(count, rate_per_s, prompt, output)
     stepped, skipped = (
         run(served, traffic, RooflineSource(), mode=Mode(stepping=stepping))
@@ -58,6 +63,7 @@ def measured(count: int, rate_per_s: float, prompt: int, output: int) -> Row:
     return {
         "traffic": traffic.name,
         "steps": f"{stepped.steps:,}",
+        "seconds": f"{stepped.result.duration_s:.1f}",
         "stepping, CPU s": f"{stepped.cpu_s:.2f}",
         "skipping, CPU s": f"{skipped.cpu_s:.2f}",
         "faster than real": f"{stepped.speedup:.1f} → {skipped.speedup:.0f}",
@@ -65,4 +71,6 @@ def measured(count: int, rate_per_s: float, prompt: int, output: int) -> Row:
 
 
 if __name__ == "__main__":
-    show("vLLM on virtual time", [in_fresh_process(measured, *case) for case in CASES])
+    for name, ranks in MODELS.items():
+        rows = [in_fresh_process(measured, name, *case) for case in CASES]
+        show(f"vLLM on virtual time: {name}, {ranks} x H100", rows)

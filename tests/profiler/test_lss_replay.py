@@ -99,8 +99,7 @@ def test_each_thing_that_the_server_did_moves_the_forecast_its_way(
     assert e2e[0] - e2e[1] > 0.03
     assert e2e[2] - e2e[1] > 0.005
     assert e2e[2] - e2e[3] > 0.02
-    assert e2e[1] < 0.05  # without any prefix cache, parts apart
-    assert e2e[2] < 0.06
+    assert max(e2e[1:3]) < 0.07  # without any prefix cache
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("transformers")
 pytestmark = pytest.mark.engine(name="transformers")
 
 FORECAST, REPLAY = 0.25, 0.01

@@ -19,7 +19,6 @@ from servecast.traces.workload import Workload
 from tests.constant_cost import ConstantStepCost
 from tests.timewarp.transformers_cases import STEP_NS, TINY, cramped, random
 
-pytest.importorskip("transformers")
 pytestmark = pytest.mark.engine(name="transformers")
 
 Computed = dict[int, tuple[int, int]]

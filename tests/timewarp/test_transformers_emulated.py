@@ -16,7 +16,6 @@ from tests.constant_cost import ConstantStepCost
 from tests.timewarp.transformers_cases import ROOMY, STEP_NS, TINY, at_once, cramped, random
 from tests.toy_deployments import DENSE
 
-pytest.importorskip("transformers")
 pytestmark = pytest.mark.engine(name="transformers")
 SCHEDULERS: tuple[SchedulerName, ...] = ("fifo", "prefill_first")
 

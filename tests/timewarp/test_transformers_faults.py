@@ -23,7 +23,6 @@ from tests.constant_cost import ConstantStepCost
 from tests.timewarp.transformers_cases import ROOMY, STEP_NS, TINY, at_once, cramped
 from tests.toy_deployments import WINDOWED
 
-pytest.importorskip("transformers")
 pytestmark = pytest.mark.engine(name="transformers")
 
 

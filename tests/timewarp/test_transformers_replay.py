@@ -8,7 +8,6 @@ from servecast.timewarp.transformers_options import SchedulerName
 from servecast.timewarp.transformers_run import compute_transformers, replay_transformers
 from tests.timewarp.transformers_cases import TINY, cramped, random
 
-pytest.importorskip("transformers")
 pytestmark = pytest.mark.engine(name="transformers")
 
 
