@@ -14,14 +14,14 @@ from servecast.primitives.operations import ACTIVATION_BYTES, AllReduce
 from servecast.primitives.stand_ins import LATENCY_SHARE, stand_in
 from servecast.primitives.table_preferences import TablePreferences
 from servecast.primitives.table_source import TableSource
-from tests.synthetic_tables import key, table
+from tests.synthetic_tables import Floats, key, table
 from tests.toy_deployments import DEVICE
 
 SIZES = [2**power for power in range(5, 28)]
 LATENCY_S, ELEMENT_S = 8e-6, 1e-11
 
 
-def seconds(size: int, _ranks: int) -> float:
+def seconds(size: Floats, _ranks: Floats) -> Floats:
     return LATENCY_S + ELEMENT_S * size
 
 
