@@ -8,10 +8,8 @@ import numpy as np
 
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.coefficients import shipped
-from servecast.primitives.cost import Cost, CostSource
+from servecast.primitives.cost import CostSource
 from servecast.primitives.dtype import Dtype
-from servecast.primitives.mixed_attention import MixedRatio
-from servecast.primitives.model import Attention
 from servecast.primitives.operations import (
     AllReduce,
     Elementwise,
@@ -20,6 +18,7 @@ from servecast.primitives.operations import (
     Operation,
     Quantity,
 )
+from servecast.primitives.scaled_source import ScaledSource
 from servecast.primitives.step_cost import HostTime
 
 
@@ -42,7 +41,7 @@ class Calibration:
         return HostTime(self.host_step_s, self.host_sequence_s)
 
 
-class CalibratedSource:
+class CalibratedSource(ScaledSource):
     """A cost source whose costs are another's times the factors of a calibration.
 
     An operation is weighed between the two by its own times at the device's peaks, so that a
@@ -50,22 +49,8 @@ class CalibratedSource:
     """
 
     def __init__(self, source: CostSource, calibration: Calibration) -> None:
-        self._source = source
+        super().__init__(source)
         self._calibration = calibration
-
-    def cost(self, operation: Operation, device: Accelerator) -> Cost:
-        """The other source's cost times the operation's factor."""
-        cost = self._source.cost(operation, device)
-        factor = self._factor(operation, device)
-        return Cost(cost.seconds * factor, cost.provenance, cost.relative_error)
-
-    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
-        """The seconds of `cost` alone."""
-        return self._source.seconds(operation, device) * self._factor(operation, device)
-
-    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
-        """The other source's: factors on both sides of a ratio cancel out."""
-        return self._source.mixed_ratio(attention, device)
 
     def _factor(self, operation: Operation, device: Accelerator) -> Quantity:
         c, share = self._calibration, compute_share(operation, device)

@@ -5,34 +5,19 @@ from __future__ import annotations
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.calibration import CalibratedSource, Calibration, compute_share
 from servecast.primitives.coefficients import Coefficients, CostKind, shipped
-from servecast.primitives.cost import Cost, CostSource
+from servecast.primitives.cost import CostSource
 from servecast.primitives.dtype import Dtype
-from servecast.primitives.mixed_attention import MixedRatio
-from servecast.primitives.model import Attention
 from servecast.primitives.operations import MoeExperts, Operation, Quantity
 from servecast.primitives.roofline import RooflineSource
+from servecast.primitives.scaled_source import ScaledSource
 
 
-class CorrectedSource:
+class CorrectedSource(ScaledSource):
     """A cost source whose costs are another's times the factors of a set of coefficients."""
 
     def __init__(self, source: CostSource, coefficients: Coefficients) -> None:
-        self._source = source
+        super().__init__(source)
         self._coefficients = coefficients
-
-    def cost(self, operation: Operation, device: Accelerator) -> Cost:
-        """The other source's cost times the operation's factor."""
-        cost = self._source.cost(operation, device)
-        factor = self._factor(operation, device)
-        return Cost(cost.seconds * factor, cost.provenance, cost.relative_error)
-
-    def seconds(self, operation: Operation, device: Accelerator) -> Quantity:
-        """The seconds of `cost` alone."""
-        return self._source.seconds(operation, device) * self._factor(operation, device)
-
-    def mixed_ratio(self, attention: Attention, device: Accelerator) -> MixedRatio | None:
-        """The other source's: factors on both sides of a ratio cancel out."""
-        return self._source.mixed_ratio(attention, device)
 
     def _factor(self, operation: Operation, device: Accelerator) -> Quantity:
         c = self._coefficients
