@@ -11,6 +11,8 @@ import numpy as np
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
 from servecast.simulator.admission import Admission
+from servecast.simulator.engine import Engine
+from servecast.simulator.lone_engine import serve_closed_loop
 from servecast.traces.prefixes import prefixes
 from servecast.traces.reshape import closed_loop
 from servecast.traces.synthesize import synthesize
@@ -148,3 +150,15 @@ CASES = (
          caching(max_model_len=1024, num_gpu_blocks_override=97),
          burst(24, [120, 310, 64], [300, 200, 90])),
 )  # fmt: skip
+
+
+def serve(engine: Engine, case: Case) -> None:
+    """The simulator's engine serves all that the case's clients send."""
+    requests, traffic = admitted(case).requests(), case.workload
+    if traffic.concurrency is not None:
+        serve_closed_loop(engine, requests, traffic.concurrency, traffic.think_ns)
+        return
+    for request in requests:
+        engine.advance(request.arrival_ns)
+        engine.submit(request, request.arrival_ns)
+    engine.advance(None)

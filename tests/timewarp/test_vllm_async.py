@@ -10,7 +10,6 @@ from servecast.primitives.memory import ledger
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.async_engine import AsyncEngine
-from servecast.simulator.lone_engine import serve_closed_loop
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk, SchedulerLimits
 from servecast.simulator.simulate import scheduler_limits, simulate
@@ -18,7 +17,7 @@ from servecast.simulator.vllm_async_scheduler import VllmAsyncScheduler
 from servecast.timewarp.emulate import Emulation, emulate
 from servecast.timewarp.mode import Mode
 from tests.emulated_options import options
-from tests.timewarp.emulated_cases import CASES, Case, admitted
+from tests.timewarp.emulated_cases import CASES, Case, serve
 from tests.timewarp.test_vllm_differential import Decision, assert_same_run, decisions
 from tests.timewarp.test_vllm_random import SEEDS, drawn
 
@@ -63,14 +62,7 @@ def simulated_decisions(case: Case) -> list[Decision]:
         policy=lambda limits: Noting(limits, found),
         stepping=True,
     )
-    requests = admitted(case).requests()
-    if traffic.concurrency is not None:
-        serve_closed_loop(engine, requests, traffic.concurrency, traffic.think_ns)
-        return found
-    for request in requests:
-        engine.advance(request.arrival_ns)
-        engine.submit(request, request.arrival_ns)
-    engine.advance(None)
+    serve(engine, case)
     return found
 
 

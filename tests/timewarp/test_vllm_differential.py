@@ -14,7 +14,6 @@ from servecast.primitives.memory import ledger
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, HostTime
 from servecast.simulator.engine import Engine
-from servecast.simulator.lone_engine import serve_closed_loop
 from servecast.simulator.records import Records
 from servecast.simulator.request import Request
 from servecast.simulator.result import Result
@@ -23,7 +22,7 @@ from servecast.simulator.simulate import scheduler_limits, simulate
 from servecast.simulator.vllm_scheduler import VllmScheduler
 from servecast.timewarp.emulate import Emulation
 from servecast.timewarp.mode import Mode
-from tests.timewarp.emulated_cases import CASES, Case, admitted
+from tests.timewarp.emulated_cases import CASES, Case, serve
 
 Decision = tuple[frozenset[tuple[int, int, int]], tuple[int, ...]]
 """Who is computed (index, tokens, tokens in the cache before), and who lost its blocks."""
@@ -73,14 +72,7 @@ def simulated_decisions(case: Case) -> list[Decision]:
         policy=lambda limits: Noting(limits, found),
         stepping=True,
     )
-    requests = admitted(case).requests()
-    if traffic.concurrency is not None:
-        serve_closed_loop(engine, requests, traffic.concurrency, traffic.think_ns)
-        return found
-    for request in requests:
-        engine.advance(request.arrival_ns)
-        engine.submit(request, request.arrival_ns)
-    engine.advance(None)
+    serve(engine, case)
     return found
 
 
