@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
 from servecast.simulator.admission import Admission
 from servecast.simulator.engine import Engine
 from servecast.simulator.lone_engine import serve_closed_loop
+from servecast.timewarp.foreign import foreign
 from servecast.traces.prefixes import prefixes
 from servecast.traces.reshape import closed_loop
 from servecast.traces.synthesize import synthesize
@@ -162,3 +164,17 @@ def serve(engine: Engine, case: Case) -> None:
         engine.advance(request.arrival_ns)
         engine.submit(request, request.arrival_ns)
     engine.advance(None)
+
+
+def break_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM's scheduler raises at the third output that it is given."""
+    scheduler = foreign("vllm.v1.core.sched.scheduler").Scheduler
+    real, calls = scheduler.update_from_output, [0]
+
+    def broken(self: object, *given: object) -> object:
+        calls[0] += 1
+        if calls[0] == 3:
+            raise AssertionError("no such block")
+        return real(self, *given)
+
+    monkeypatch.setattr(scheduler, "update_from_output", broken)

@@ -13,7 +13,6 @@ from servecast.search.vllm_arguments import arguments, words
 from servecast.simulator.records import Records
 from servecast.simulator.simulate import scheduler_limits
 from servecast.timewarp.emulate import emulate
-from servecast.timewarp.foreign import foreign
 from servecast.timewarp.http_emulate import ServerEmulation, emulate_server
 from servecast.timewarp.mode import Mode
 from servecast.traces.reshape import closed_loop
@@ -22,6 +21,7 @@ from tests.constant_cost import ConstantStepCost
 from tests.timewarp.emulated_cases import (
     PLAIN,
     Case,
+    break_vllm,
     burst,
     caching,
     conversations,
@@ -114,16 +114,7 @@ def test_three_runs_are_identical_to_the_last_digit() -> None:
 def test_an_exception_inside_the_engine_ends_the_run_and_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scheduler = foreign("vllm.v1.core.sched.scheduler").Scheduler
-    real, calls = scheduler.update_from_output, [0]
-
-    def broken(self: object, *given: object) -> object:
-        calls[0] += 1
-        if calls[0] == 3:
-            raise AssertionError("no such block")
-        return real(self, *given)
-
-    monkeypatch.setattr(scheduler, "update_from_output", broken)
+    break_vllm(monkeypatch)
     with pytest.raises(ServecastError, match=r"vllm raised AssertionError: no such block, 0\.03"):
         served(Case("small", PLAIN, TRAFFIC))
 

@@ -12,9 +12,8 @@ from servecast.primitives.memory import ledger
 from servecast.search.vllm_arguments import arguments, words
 from servecast.simulator.simulate import scheduler_limits
 from servecast.timewarp.emulate import emulate
-from servecast.timewarp.foreign import foreign
 from tests.constant_cost import ConstantStepCost
-from tests.timewarp.emulated_cases import PLAIN, burst
+from tests.timewarp.emulated_cases import PLAIN, break_vllm, burst
 from tests.timewarp.test_device import NotedCost
 
 pytestmark = pytest.mark.engine(name="vllm")
@@ -37,16 +36,7 @@ def test_a_cost_that_is_no_duration_stops_the_run(ns: float) -> None:
 def test_an_exception_inside_the_engine_names_engine_moment_and_cause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scheduler = foreign("vllm.v1.core.sched.scheduler").Scheduler
-    real, calls = scheduler.update_from_output, [0]
-
-    def broken(self: object, *given: object) -> object:
-        calls[0] += 1
-        if calls[0] == 3:
-            raise AssertionError("no such block")
-        return real(self, *given)
-
-    monkeypatch.setattr(scheduler, "update_from_output", broken)
+    break_vllm(monkeypatch)
     with pytest.raises(ServecastError, match=r"vllm raised AssertionError: no such block, 0\.00"):
         emulate(PLAIN, TRAFFIC, OPTIONS, ConstantStepCost(1_000_000))
 
