@@ -22,7 +22,14 @@ class TraceFormat:
     max_tokens: Sequence[str] = ()
     prefix_ids: Sequence[str] = ()
     prefix_block: Sequence[str] = ()
+    priority: Sequence[str] = ()
     attribution_column: Sequence[str] = ()
+    block_tokens: int | None = None
+    """What a prefix block stands for, where the publisher says it once for all."""
+    telltale: Sequence[str] = ()
+    """Columns that tell it from another format with the same names for other units."""
+    fails_by_no_output: bool = False
+    """Whether an output of 0 tokens is a request that failed, and not a fault of the file."""
     attribution: str = ""
     """What is owed to the publisher of every file of this format."""
 
@@ -43,19 +50,22 @@ class Layout:
     max_tokens: str | None
     prefix_ids: str | None
     prefix_block: str | None
+    priority: str | None
     attribution: str | None
     ignored: tuple[str, ...]
     """Columns that no role needs."""
 
     def used(self) -> list[str]:
         """The columns to read: arrival, input, output, then those of the optional ones it has."""
-        optional = (self.max_tokens, self.prefix_block, self.prefix_ids, self.attribution)
+        numbers = (self.max_tokens, self.prefix_block, self.priority)
+        optional = (*numbers, self.prefix_ids, self.attribution)
         required = [self.arrival, self.input_tokens, self.output_tokens]
         return required + [name for name in optional if name is not None]
 
     def sparse(self) -> list[str]:
         """The columns that not every row must have."""
-        return [name for name in (self.prefix_ids, self.attribution) if name is not None]
+        sparse = (self.priority, self.prefix_ids, self.attribution)
+        return [name for name in sparse if name is not None]
 
 
 def recognise(table: Table, path: Path, formats: Sequence[TraceFormat]) -> TraceFormat:
@@ -64,7 +74,8 @@ def recognise(table: Table, path: Path, formats: Sequence[TraceFormat]) -> Trace
     def matches(known: TraceFormat) -> int:
         return sum(_pick(table.columns, names) is not None for names in known.required())
 
-    best = max(reversed(formats), key=matches)
+    possible = [known for known in formats if set(known.telltale) <= set(table.columns)]
+    best = max(reversed(possible), key=matches)
     _require(table, path, best.required(), best.name)
     return best
 
@@ -75,8 +86,9 @@ def lay_out(table: Table, known: TraceFormat) -> Layout:
     limits = _pick(table.columns, known.max_tokens)
     ids = _pick(table.columns, known.prefix_ids)
     block = _pick(table.columns, known.prefix_block) if ids else None
+    priority = _pick(table.columns, known.priority)
     credit = _pick(table.columns, known.attribution_column)
-    roles = (arrival, inputs, outputs, limits, ids, block, credit)
+    roles = (arrival, inputs, outputs, limits, ids, block, priority, credit)
     ignored = tuple(name for name in table.columns if name not in roles)
     return Layout(known.name, table.container, *roles, ignored)
 

@@ -13,5 +13,6 @@ PLAIN = TraceFormat(
     max_tokens=("max_tokens",),
     prefix_ids=("hash_ids",),
     prefix_block=("block_tokens",),
+    priority=("priority",),
     attribution_column=("attribution",),
 )

@@ -92,6 +92,37 @@ def prefixes(
     return Prefixes(block_tokens, starts, flat[heads], length, names_outputs)
 
 
+def joined(parts: Sequence[tuple[Prefixes | None, int]]) -> Prefixes:
+    """The prefixes of several workloads one after another, none of which begins as another's.
+
+    Each comes with its number of requests; one of None has no prefix known. Raises InputError
+    where blocks differ in size.
+    """
+    known = [each for each, _ in parts if each is not None]
+    sizes = sorted({each.block_tokens for each in known})
+    if len(sizes) > 1:
+        raise InputError(
+            f"prefix blocks of {sizes[0]} and of {sizes[1]} tokens cannot be in one workload",
+            hint="mix traces whose lists of block ids have blocks of one size",
+        )
+    free = 0
+    first: list[Ints] = []
+    counts: list[Ints] = []
+    for each, requests in parts:
+        counts.append(np.zeros(requests, np.int64) if each is None else np.diff(each.starts))
+        if each is not None:
+            first.append(each.first + free)
+            free += int((each.first + each.length).max(initial=0))
+    starts: Ints = np.concatenate(([0], np.cumsum(np.concatenate(counts))))
+    return Prefixes(
+        sizes[0],
+        starts,
+        np.concatenate(first),
+        np.concatenate([each.length for each in known]),
+        any(each.names_outputs for each in known),
+    )
+
+
 def cut(extents: list[tuple[int, int]], blocks: int) -> list[tuple[int, int]]:
     """The extents' first `blocks` blocks."""
     kept: list[tuple[int, int]] = []

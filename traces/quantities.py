@@ -11,6 +11,7 @@ NS_PER_S = 1_000_000_000
 MAX_ARRIVAL_NS = 9_000_000_000 * NS_PER_S
 """Year 2255 as a Unix time: beyond it a number is not in the unit its column says."""
 MAX_TOKENS = 1_000_000_000
+MAX_PRIORITY = 1_000_000_000
 _MAX_EXPONENT = 40
 
 
@@ -61,6 +62,13 @@ def _tokens(text: str) -> int:
     return tokens
 
 
+def _priority(text: str) -> int:
+    priority = _whole(text) if text else 0
+    if abs(priority) > MAX_PRIORITY:
+        raise ValueError(text)
+    return priority
+
+
 def _whole(text: str) -> int:
     """An integer written otherwise, such as ` 12` or the `12.0` of a table with gaps."""
     number = Fraction(_finite(text))
@@ -76,4 +84,5 @@ MILLISECONDS = Quantity(
     lambda text: _arrival_ns(text, 6),
     f"a number of milliseconds from 0 to {MAX_ARRIVAL_NS // NS_PER_S * 1000}",
 )
+PRIORITY = Quantity(_priority, f"a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")
 TOKENS = Quantity(_tokens, f"a whole number of tokens from 1 to {MAX_TOKENS}")

@@ -9,11 +9,13 @@ import numpy as np
 
 from servecast.errors import InputError
 from servecast.traces.azure import ATTRIBUTION, AZURE, names_azure
+from servecast.traces.burstgpt import BURSTGPT
 from servecast.traces.columns import integers
 from servecast.traces.faults import Faults, shown
 from servecast.traces.files import open_text
 from servecast.traces.formats import Layout, TraceFormat, lay_out, recognise, require_columns
 from servecast.traces.lengths import EmpiricalLengths
+from servecast.traces.mooncake import BAILIAN, MOONCAKE
 from servecast.traces.plain import PLAIN
 from servecast.traces.prefixes import Prefixes, block_tokens_of, prefixes
 from servecast.traces.quantities import TOKENS
@@ -22,7 +24,7 @@ from servecast.traces.tables import open_table
 from servecast.traces.timed_columns import TimedColumns
 from servecast.traces.workload import Ints, Workload
 
-FORMATS: tuple[TraceFormat, ...] = (AZURE, PLAIN)
+FORMATS: tuple[TraceFormat, ...] = (AZURE, BURSTGPT, MOONCAKE, BAILIAN, PLAIN)
 _MAX_BAD = 5
 
 
@@ -58,7 +60,7 @@ def read(
         for chunk in table.chunks(found.used(), limit, faults, sparse=found.sparse()):
             columns.take(chunk)
     faults.settle()
-    workload = _workload(file, found, columns, known.attribution)
+    workload = _workload(file, found, columns, known)
     return sorted_by_arrival(workload) if sort else workload
 
 
@@ -84,20 +86,22 @@ def read_lengths(
     )
 
 
-def _workload(file: Path, found: Layout, columns: TimedColumns, attribution: str) -> Workload:
+def _workload(file: Path, found: Layout, columns: TimedColumns, known: TraceFormat) -> Workload:
     arrival_ns = columns.column(found.arrival)
     _require_rows(file, len(arrival_ns))
     outputs = columns.column(found.output_tokens)
     ceiling = np.full_like(outputs, outputs.max())
-    owed = ATTRIBUTION if names_azure(file.name) else attribution
+    owed = ATTRIBUTION if names_azure(file.name) else known.attribution
     return Workload(
         name=trace_name(file),
         arrival_ns=arrival_ns - arrival_ns.min(),
         prompt_tokens=columns.column(found.input_tokens),
         output_tokens=outputs,
         max_tokens=columns.column(found.max_tokens) if found.max_tokens else ceiling,
-        prefixes=_prefixes(file, found, columns) if any(columns.chains) else None,
+        prefixes=_prefixes(file, found, columns, known) if any(columns.chains) else None,
+        priorities=columns.column(found.priority) if found.priority else None,
         attribution=columns.credit or owed,
+        failed=columns.failed,
     )
 
 
@@ -107,8 +111,10 @@ def trace_name(path: Path) -> str:
     return name.removesuffix(".csv").removesuffix(".jsonl")
 
 
-def _prefixes(file: Path, found: Layout, columns: TimedColumns) -> Prefixes:
-    """The chains, in blocks of the size that the file states or their lengths imply."""
+def _prefixes(file: Path, found: Layout, columns: TimedColumns, known: TraceFormat) -> Prefixes:
+    """The chains, in blocks of the size that its format or the file states or lengths imply."""
+    if known.block_tokens is not None:
+        return prefixes(known.block_tokens, columns.chains)
     prompt_tokens = columns.column(found.input_tokens)
     blocks = np.array([len(chain) for chain in columns.chains])
     if found.prefix_block:

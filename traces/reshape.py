@@ -56,12 +56,12 @@ def head(workload: Workload, requests: int) -> Workload:
             f"requests is {requests}, and `{workload.name}` has {len(workload)}",
             hint=f"ask for 1 to {len(workload)}, or synthesize more",
         )
-    return _rows(workload, np.arange(requests))
+    return taken(workload, np.arange(requests))
 
 
 def sorted_by_arrival(workload: Workload) -> Workload:
     """The requests in order of arrival, those of one time in their old order, the first at 0."""
-    ordered = _rows(workload, np.argsort(workload.arrival_ns, kind="stable"))
+    ordered = taken(workload, np.argsort(workload.arrival_ns, kind="stable"))
     return replace(ordered, arrival_ns=ordered.arrival_ns - ordered.arrival_ns[:1])
 
 
@@ -95,7 +95,8 @@ def require_rate(rate_per_s: float) -> None:
         )
 
 
-def _rows(workload: Workload, rows: NDArray[np.intp] | Ints) -> Workload:
+def taken(workload: Workload, rows: NDArray[np.intp] | Ints) -> Workload:
+    """The requests `rows`, in that order."""
     return replace(
         workload,
         arrival_ns=workload.arrival_ns[rows],
@@ -103,4 +104,5 @@ def _rows(workload: Workload, rows: NDArray[np.intp] | Ints) -> Workload:
         output_tokens=workload.output_tokens[rows],
         max_tokens=workload.max_tokens[rows],
         prefixes=None if workload.prefixes is None else workload.prefixes.take(rows),
+        priorities=None if workload.priorities is None else workload.priorities[rows],
     )

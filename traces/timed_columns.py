@@ -10,7 +10,7 @@ import numpy as np
 from servecast.traces.columns import check_limits, check_order, integers
 from servecast.traces.faults import Faults
 from servecast.traces.formats import Layout, TraceFormat
-from servecast.traces.quantities import TOKENS
+from servecast.traces.quantities import PRIORITY, TOKENS
 from servecast.traces.tables import Chunk
 from servecast.traces.workload import Ints
 
@@ -24,16 +24,23 @@ class TimedColumns:
         """Rows out of order are faults unless they are to be sorted."""
         self.chains: list[list[int]] = []
         self.credit = ""
+        self.failed = 0
+        """Rows left out because nobody served them."""
+        self._drops_failed = known.fails_by_no_output
         self._found, self._faults, self._sort = found, faults, sort
         self._names = found.used()
         optional = [name for name in (found.max_tokens, found.prefix_block) if name]
         self._kinds = [known.arrival[found.arrival], *[TOKENS] * (2 + len(optional))]
+        if found.priority:
+            self._kinds.append(PRIORITY)
         self._parts: list[list[Ints]] = []
         self._last_ns = 0
 
     def take(self, chunk: Chunk) -> None:
         """Add a chunk's rows; what is wrong with them goes to the faults."""
         found, faults = self._found, self._faults
+        if self._drops_failed:
+            chunk = self._served(chunk)
         part = [
             integers(chunk, place, self._names, kind, faults)
             for place, kind in enumerate(self._kinds)
@@ -53,6 +60,14 @@ class TimedColumns:
         """The whole of a column of numbers."""
         place = self._names.index(name)
         return np.concatenate([part[place] for part in self._parts] or [np.empty(0, np.int64)])
+
+    def _served(self, chunk: Chunk) -> Chunk:
+        """The rows with an output."""
+        outputs = chunk.columns[2]
+        kept = [row for row, cell in enumerate(outputs) if cell.strip() not in ("0", "0.0")]
+        self.failed += len(outputs) - len(kept)
+        columns = [[column[row] for row in kept] for column in chunk.columns]
+        return Chunk([chunk.lines[row] for row in kept], columns)
 
     def _take_chains(self, chunk: Chunk, name: str) -> None:
         cells = chunk.columns[self._names.index(name)]

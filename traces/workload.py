@@ -30,8 +30,13 @@ class Workload:
     think_ns: int = 0
     prefixes: Prefixes | None = None
     """Which prompts begin alike; None where that is not known."""
+    priorities: Ints | None = None
+    """What an engine that serves by priority reads: the smallest goes first. None: all alike."""
     attribution: str = ""
     """What a report must say of the data's origin (licence, publisher)."""
+
+    failed: int = 0
+    """Rows of its file that are no requests here, because whoever was asked did not answer."""
 
     def __len__(self) -> int:
         return len(self.prompt_tokens)

@@ -32,22 +32,26 @@ def write(workload: Workload, path: str | PathLike[str]) -> None:
 
 
 def _csv_lines(workload: Workload) -> Iterator[str]:
-    credited = bool(workload.attribution)
-    yield ",".join([*_COLUMNS, "attribution"] if credited else _COLUMNS) + "\n"
+    credited, urgent = bool(workload.attribution), workload.priorities
+    names = [*_COLUMNS, *["priority"] * (urgent is not None), *["attribution"] * credited]
+    yield ",".join(names) + "\n"
     blank = "," if credited else ""
     for place, (arrival_ns, *tokens) in enumerate(_rows(workload)):
+        priority = f",{urgent[place]}" if urgent is not None else ""
         credit = "," + _quoted(workload.attribution) if credited and place == 0 else blank
-        yield f"{_seconds(arrival_ns)},{tokens[0]},{tokens[1]},{tokens[2]}{credit}\n"
+        yield f"{_seconds(arrival_ns)},{tokens[0]},{tokens[1]},{tokens[2]}{priority}{credit}\n"
 
 
 def _jsonl_lines(workload: Workload) -> Iterator[str]:
+    urgent = workload.priorities
     for place, (arrival_ns, *tokens) in enumerate(_rows(workload)):
+        priority = f', "priority": {urgent[place]}' if urgent is not None else ""
         credited = workload.attribution and place == 0
         credit = f', "attribution": {json.dumps(workload.attribution)}' if credited else ""
         yield (
             f'{{"arrival_s": {_seconds(arrival_ns)}, "input_tokens": {tokens[0]}, '
             f'"output_tokens": {tokens[1]}, "max_tokens": {tokens[2]}'
-            f"{_chain(workload.prefixes, place)}{credit}}}\n"
+            f"{priority}{_chain(workload.prefixes, place)}{credit}}}\n"
         )
 
 

@@ -12,6 +12,7 @@ from servecast.output import Output, literal
 
 if TYPE_CHECKING:
     from servecast.traces.statistics import Statistics, TokenStatistics
+    from servecast.traces.workload import Workload
 
 trace = typer.Typer(help="Look at workloads, convert and synthesize them.", no_args_is_help=True)
 
@@ -33,9 +34,12 @@ def stats(
     workload = read(path)
     found = statistics(workload)
     if out.json_mode:
-        out.data({"trace": workload.name, "attribution": workload.attribution, **asdict(found)})
+        facts = {"attribution": workload.attribution, "failed": workload.failed}
+        out.data({"trace": workload.name, **facts, **asdict(found)})
         return
     _show(out, workload.name, found)
+    if workload.failed:
+        out.line(f"\nleft out: {workload.failed:,} failed, with no output")
     if workload.attribution:
         out.note(f"\n{literal(workload.attribution)}")
 
@@ -53,21 +57,57 @@ def convert(
         str | None, typer.Option(help="Stretch time to this mean rate, for example 12/s.")
     ] = None,
     requests: Annotated[int | None, typer.Option(min=1, help="Keep the first so many.")] = None,
+    start: Annotated[str, typer.Option("--from", help="Drop what comes before this time.")] = "0s",
+    end: Annotated[
+        str | None, typer.Option("--to", help="Drop what comes from this time on, such as 1h.")
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option("--thin", help="Keep each request with this chance.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed thins alike.")] = 0,
+    spread: Annotated[
+        bool, typer.Option("--spread-ticks", help="Spread what arrives at one tick over it.")
+    ] = False,
+    mooncake: Annotated[
+        bool, typer.Option("--mooncake", help="Write Mooncake's format, not the plain one.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Convert a trace to the plain format, sorted, cut or stretched."""
+    """Convert a trace to the plain format: sorted, cut, thinned, stretched, in this order."""
     from servecast.primitives.units import parse_rate
+    from servecast.traces.excerpts import thinned, without_ticks
+    from servecast.traces.mooncake_writer import write_mooncake
     from servecast.traces.readers import read
     from servecast.traces.reshape import head, rescale
     from servecast.traces.writers import write
 
     workload = read(source, sort=sort)
-    if requests is not None:
-        workload = head(workload, requests)
+    workload = without_ticks(workload) if spread else workload
+    workload = _span(workload, start, end)
+    workload = workload if requests is None else head(workload, requests)
+    workload = workload if share is None else thinned(workload, share, seed)
     if rate is not None:
         workload = rescale(workload, parse_rate(rate, positive=True))
+    (write_mooncake if mooncake else write)(workload, target)
+    _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
+
+
+@trace.command()
+def mix(
+    target: Annotated[Path, typer.Argument(help="The file to write.")],
+    sources: Annotated[list[Path], typer.Argument(help="The traces, each from its own time 0 on.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Put several traces into one, in order of arrival."""
+    from servecast.traces.excerpts import mixed
+    from servecast.traces.readers import read
+    from servecast.traces.writers import write
+
+    workload = mixed([read(source) for source in sources])
     write(workload, target)
     _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
 
@@ -93,6 +133,17 @@ def synthesize(
     workload = draw(preset(shape), requests, rate_per_s=rate_per_s, seed=seed)
     write(workload, target)
     _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
+
+
+def _span(workload: Workload, start: str, end: str | None) -> Workload:
+    from servecast.primitives.units import parse_seconds
+    from servecast.traces.excerpts import between
+
+    start_s = parse_seconds(start)
+    if end is None and not start_s:
+        return workload
+    last_s = int(workload.arrival_ns[-1]) / 1e9
+    return between(workload, start_s, last_s + 1.0 if end is None else parse_seconds(end))
 
 
 def _written(out: Output, target: Path, requests: int) -> None:
