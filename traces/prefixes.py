@@ -75,6 +75,16 @@ class Prefixes:
             length=self.length * pieces,
         )
 
+    def resampled(self, block_size: int) -> Prefixes:
+        """The same prefixes in blocks of any size: each has the id of the block in which it ends,
+        and of its place there."""
+        tokens, ids = self.block_tokens, []
+        for row in range(len(self)):
+            named = [first + step for first, length in self.extents(row) for step in range(length)]
+            lasts = range(block_size - 1, len(named) * tokens, block_size)
+            ids.append([named[last // tokens] * tokens + last % tokens for last in lasts])
+        return prefixes(block_size, ids, names_outputs=self.names_outputs)
+
 
 def prefixes(
     block_tokens: int, ids: Iterable[Sequence[int]], *, names_outputs: bool = False

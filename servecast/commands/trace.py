@@ -44,52 +44,49 @@ def stats(
         out.note(f"\n{literal(workload.attribution)}")
 
 
+Sort = Annotated[bool, typer.Option("--sort", help="Put out-of-order arrivals in order.")]
+Rate = Annotated[str | None, typer.Option(help="Stretch time to this mean rate, for example 12/s.")]
+Requests = Annotated[int | None, typer.Option(min=1, help="Keep the first so many.")]
+Start = Annotated[str, typer.Option("--from", help="Drop what comes before this time.")]
+End = Annotated[
+    str | None, typer.Option("--to", help="Drop what comes from this time on, such as 1h.")
+]
+Share = Annotated[float | None, typer.Option("--thin", help="Keep each request with this chance.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed thins alike.")]
+Spread = Annotated[
+    bool, typer.Option("--spread-ticks", help="Spread what arrives at one tick over it.")
+]
+Mooncake = Annotated[
+    bool, typer.Option("--mooncake", help="Write Mooncake's format, not the plain one.")
+]
+
+
 @trace.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="The trace to read.")],
     target: Annotated[
         Path, typer.Argument(help="The file to write: .csv, .jsonl, and .gz of both.")
     ],
-    sort: Annotated[
-        bool, typer.Option("--sort", help="Put out-of-order arrivals in order.")
-    ] = False,
-    rate: Annotated[
-        str | None, typer.Option(help="Stretch time to this mean rate, for example 12/s.")
-    ] = None,
-    requests: Annotated[int | None, typer.Option(min=1, help="Keep the first so many.")] = None,
-    start: Annotated[str, typer.Option("--from", help="Drop what comes before this time.")] = "0s",
-    end: Annotated[
-        str | None, typer.Option("--to", help="Drop what comes from this time on, such as 1h.")
-    ] = None,
-    share: Annotated[
-        float | None, typer.Option("--thin", help="Keep each request with this chance.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed thins alike.")] = 0,
-    spread: Annotated[
-        bool, typer.Option("--spread-ticks", help="Spread what arrives at one tick over it.")
-    ] = False,
-    mooncake: Annotated[
-        bool, typer.Option("--mooncake", help="Write Mooncake's format, not the plain one.")
-    ] = False,
+    sort: Sort = False,
+    spread: Spread = False,
+    start: Start = "0s",
+    end: End = None,
+    requests: Requests = None,
+    share: Share = None,
+    seed: Seed = 0,
+    rate: Rate = None,
+    mooncake: Mooncake = False,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Convert a trace to the plain format: sorted, cut, thinned, stretched, in this order."""
-    from servecast.primitives.units import parse_rate
-    from servecast.traces.excerpts import thinned, without_ticks
+    """Convert a trace to the plain format: sorted, unticked, cut, thinned, stretched, in order."""
     from servecast.traces.mooncake_writer import write_mooncake
     from servecast.traces.readers import read
-    from servecast.traces.reshape import head, rescale
     from servecast.traces.writers import write
 
-    workload = read(source, sort=sort)
-    workload = without_ticks(workload) if spread else workload
-    workload = _span(workload, start, end)
-    workload = workload if requests is None else head(workload, requests)
-    workload = workload if share is None else thinned(workload, share, seed)
-    if rate is not None:
-        workload = rescale(workload, parse_rate(rate, positive=True))
+    workload = _excerpt(read(source, sort=sort), start, end, spread=spread)
+    workload = _reshaped(workload, requests, share, seed, rate)
     (write_mooncake if mooncake else write)(workload, target)
     _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
 
@@ -135,15 +132,33 @@ def synthesize(
     _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
 
 
-def _span(workload: Workload, start: str, end: str | None) -> Workload:
+def _excerpt(workload: Workload, start: str, end: str | None, *, spread: bool) -> Workload:
     from servecast.primitives.units import parse_seconds
-    from servecast.traces.excerpts import between
+    from servecast.traces.excerpts import between, without_ticks
 
+    if spread:
+        workload = without_ticks(workload)
     start_s = parse_seconds(start)
     if end is None and not start_s:
         return workload
     last_s = int(workload.arrival_ns[-1]) / 1e9
     return between(workload, start_s, last_s + 1.0 if end is None else parse_seconds(end))
+
+
+def _reshaped(
+    workload: Workload, requests: int | None, share: float | None, seed: int, rate: str | None
+) -> Workload:
+    from servecast.primitives.units import parse_rate
+    from servecast.traces.excerpts import thinned
+    from servecast.traces.reshape import head, rescale
+
+    if requests is not None:
+        workload = head(workload, requests)
+    if share is not None:
+        workload = thinned(workload, share, seed)
+    if rate is not None:
+        workload = rescale(workload, parse_rate(rate, positive=True))
+    return workload
 
 
 def _written(out: Output, target: Path, requests: int) -> None:

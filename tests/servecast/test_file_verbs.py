@@ -109,6 +109,27 @@ def test_a_trace_is_converted_cut_and_stretched() -> None:
     np.testing.assert_array_equal(after.prompt_tokens, before.prompt_tokens[:40])
 
 
+def test_a_span_is_cut_out_thinned_and_written_as_mooncakes() -> None:
+    rows = "".join(f"{second},10,3\n" for second in range(100))
+    Path("t.csv").write_text("arrival_s,input_tokens,output_tokens\n" + rows)
+    told = run(
+        "trace", "convert", "t.csv", "u.jsonl", "--from", "20s", "--to", "1min", "--mooncake"
+    )
+    assert told.out == "wrote u.jsonl: 40 requests\n"
+    assert '"timestamp": 1000, "input_length": 10' in Path("u.jsonl").read_text()
+    run("trace", "convert", "t.csv", "v.csv", "--thin", "0.3", "--seed", "4")
+    assert 10 < len(read("v.csv")) < 50
+
+
+def test_ticks_are_spread_and_traces_mixed() -> None:
+    Path("t.csv").write_text("arrival_s,input_tokens,output_tokens\n0,1,1\n0,2,1\n3,3,1\n")
+    run("trace", "convert", "t.csv", "u.csv", "--spread-ticks")
+    assert list(read("u.csv").arrival_ns) == [0, 1_500_000_000, 3_000_000_000]
+    told = run("trace", "mix", "m.csv", "t.csv", "u.csv")
+    assert told.out == "wrote m.csv: 6 requests\n"
+    assert list(read("m.csv").prompt_tokens) == [1, 2, 1, 2, 3, 3]
+
+
 def test_out_of_order_arrivals_are_mended_when_asked() -> None:
     Path("t.csv").write_text("arrival_s,input_tokens,output_tokens\n2,10,10\n1,20,20\n")
     assert run("trace", "convert", "t.csv", "u.csv").code == 2

@@ -52,6 +52,21 @@ def test_smaller_blocks_agree_as_far_as_the_large_ones_did(
     ]
 
 
+@given(CHAINS, st.integers(2, 11))
+def test_blocks_of_any_size_agree_as_far_as_tokens_do(
+    chains: list[list[int]], block_size: int
+) -> None:
+    tokens = [[(each, place) for each in chain for place in range(4)] for chain in chains]
+    found = listed(prefixes(4, chains).resampled(block_size))
+    assert [len(ids) for ids in found] == [len(each) // block_size for each in tokens]
+    last = [
+        (tokens[row][(at + 1) * block_size - 1], each)
+        for row, ids in enumerate(found)
+        for at, each in enumerate(ids)
+    ]
+    assert len({token for token, _ in last}) == len({each for _, each in last}) == len(set(last))
+
+
 def test_blocks_that_do_not_divide_are_refused_with_one_that_does() -> None:
     with pytest.raises(InputError, match="block_size 48") as caught:
         prefixes(512, [[1]]).in_blocks_of(48)

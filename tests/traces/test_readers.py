@@ -118,6 +118,16 @@ def test_declared_limits_are_read(tmp_path: Path) -> None:
     assert read(written(tmp_path, text)).max_tokens.tolist() == [64, 8]
 
 
+def test_priorities_are_whole_numbers_and_0_where_a_row_has_none(tmp_path: Path) -> None:
+    row = '{"arrival_s": %d, "input_tokens": 9, "output_tokens": 3%s}\n'
+    text = row % (1, "") + row % (0, ', "priority": -5')
+    found = read(written(tmp_path, text, "a.jsonl"), sort=True).priorities
+    assert found is not None
+    assert found.tolist() == [-5, 0]
+    error = failure(written(tmp_path, row % (0, ', "priority": "high"'), "b.jsonl"))
+    assert "line 1: priority" in error.message
+
+
 def test_limit_reads_the_first_rows_and_never_looks_at_the_rest(tmp_path: Path) -> None:
     path = written(tmp_path, PLAIN_TEXT + "broken")
     assert read(path, limit=2).prompt_tokens.tolist() == [10, 20]

@@ -117,3 +117,16 @@ def test_prefixes_are_read_back_from_jsonl_and_refused_as_csv(tmp_path: Path) ->
         write(shared, tmp_path / "w.csv.gz")
     assert caught.value.hint == "name it w.jsonl.gz"
     assert not (tmp_path / "w.csv.gz").exists()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_priorities_are_read_back(tmp_path: Path, suffix: str) -> None:
+    plain = workload([(0, 40, 3, 1), (1, 20, 7, 0), (2, 300, 7, 0)], "owed, to X")
+    urgent = replace(plain, priorities=np.array([0, -2, 7]))
+    write(urgent, tmp_path / f"w{suffix}")
+    found = read(tmp_path / f"w{suffix}")
+    assert found.priorities is not None
+    assert found.priorities.tolist() == [0, -2, 7]
+    assert found.attribution == "owed, to X"
+    write(plain, tmp_path / f"plain{suffix}")
+    assert read(tmp_path / f"plain{suffix}").priorities is None
