@@ -20,13 +20,11 @@ from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import Attention, DenseFfn, ModelSpec
-from servecast.simulator.request import Request
 from servecast.simulator.result import Result
 from servecast.timewarp.clock import VirtualClock
 from servecast.timewarp.transformers_calibration import fit_loop_time, launch_s
 from servecast.timewarp.transformers_cost import MaskedStepCost
 from servecast.timewarp.transformers_execution import Computed, Execution
-from servecast.timewarp.transformers_loop import own_prompts
 from servecast.timewarp.transformers_options import TransformersOptions
 from servecast.timewarp.transformers_run import (
     TransformersRun,
@@ -35,6 +33,7 @@ from servecast.timewarp.transformers_run import (
 )
 from servecast.timewarp.transformers_seam import transformers
 from servecast.timewarp.transformers_steps import Part, Step
+from servecast.timewarp.transformers_texts import own_texts, small_texts
 from servecast.traces.workload import Workload
 
 NARROW = 64
@@ -130,14 +129,11 @@ class Engine:
     def _run(self, model: object, spec: ModelSpec, load: Load) -> TransformersRun:
         """The load on the model, after a few requests of it."""
         few = replace(load, output_tokens=4, requests=min(3, load.requests))
-
-        def prompts(request: Request) -> list[int]:
-            return [1 + token % (spec.vocab - 1) for token in own_prompts(request)]
-
+        texts = small_texts(own_texts, spec.vocab)
         for each in (few, load):
             options, workload = load.options(), each.workload()
             longest = load.prompt_tokens + load.output_tokens
-            run = serve_transformers(model, options, workload, longest, self._execution(), prompts)
+            run = serve_transformers(model, options, workload, longest, self._execution(), texts)
         return run
 
     def _execution(self) -> Execution:

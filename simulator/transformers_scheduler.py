@@ -10,47 +10,21 @@ request has ended.
 
 What is different is bookkeeping: decoding requests are a group that advances in O(1). A decoding
 request that a step passes over is set aside from the group, and comes back as a chunk of one token.
-What is simplified: no prompt begins as another one did, so that blocks which block sharing keeps
-are only in the way.
+With `enable_prefix_caching` blocks are shared, which is transformers' `allow_block_sharing`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
+from servecast.simulator.block_ledger import BlockLedger
+from servecast.simulator.candidates_pass import CandidatesPass
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk, Scheduler, SchedulerLimits
 
 SchedulerName = Literal["fifo", "prefill_first"]
 MARGINS: dict[SchedulerName, float] = {"fifo": 0.15, "prefill_first": 0.0}
 """Share of free blocks below which no prompt goes ahead beside others."""
-
-
-@dataclass(slots=True)
-class _Pass:
-    """One look at the candidates, as far as it has come."""
-
-    token_budget: int
-    request_budget: int
-    in_safety_margin: bool
-    chunks: list[Chunk] = field(default_factory=list[Chunk])
-    passed_over: list[Request] = field(default_factory=list[Request])
-    """Decoding requests that stay where they are."""
-    scheduled: int = 0
-    is_closed: bool = False
-    """Whether a prompt was met that may not go ahead: nobody after it does."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nobody else is looked at."""
-        return self.is_closed or self.token_budget == 0 or self.request_budget <= 0
-
-    def take(self, tokens: int) -> None:
-        """Account a scheduled request."""
-        self.scheduled += 1
-        self.token_budget -= tokens
-        self.request_budget -= 1
 
 
 class TransformersScheduler(Scheduler):
@@ -61,17 +35,18 @@ class TransformersScheduler(Scheduler):
         limits: SchedulerLimits,
         scheduler_type: SchedulerName = "fifo",
         safety_margin: float | None = None,
-        *,
-        allow_block_sharing: bool = True,
     ) -> None:
         """Without a `safety_margin` the scheduler's own holds."""
         super().__init__(limits)
         self._prefill_first = scheduler_type == "prefill_first"
         margin = MARGINS[scheduler_type] if safety_margin is None else safety_margin
         self._least_free = _least_free(limits.num_blocks, margin)
-        self._keeps_blocks = allow_block_sharing
-        self._kept = 0
-        """Blocks of ended requests that are kept for an equal beginning."""
+        self._ledger: BlockLedger | None = None
+        if limits.enable_prefix_caching:
+            self.blocks = self._ledger = BlockLedger(limits.num_blocks, limits.block_size)
+        self._readable = limits.num_blocks * limits.block_size
+        self._naming: dict[Request, None] = {}
+        """Those with blocks to come whose content others may know."""
         self._partials: dict[Request, None] = {}
         self._aside: dict[Request, None] = {}
         self._starved: list[tuple[Request, int]] = []
@@ -90,6 +65,7 @@ class TransformersScheduler(Scheduler):
 
         Those have lost their blocks, or stand still for a step.
         """
+        self._mark_complete_blocks()
         offloaded: list[Request] = []
         done = self._process_candidates()
         while not done.scheduled:
@@ -107,14 +83,23 @@ class TransformersScheduler(Scheduler):
     def horizon(self, at_most: int) -> int:
         """For how many decode steps nothing changes.
 
-        One while somebody is set aside or starved. While blocks are kept, up to the step that
-        begins below the safety margin: it gives them up.
+        One while somebody is set aside, starved, or comes first in the next. While blocks are kept, up to the step that
+        begins below the safety margin: it gives them up. Up to the next block that is complete and
+        that others may know. And while all that decode can be read.
         """
-        if self._aside or self._starved:
+        is_next = self._prefill_first and self._partials  # found its beginning in this pass
+        if self._aside or self._starved or is_next:
             return 1
-        if self._kept:
+        group = self.group
+        read = group.base_sum + group.size * group.steps
+        at_most = min(at_most, (self._readable - read) // group.size + 1)
+        if self._ledger is not None and self._ledger.kept:
             spare = max(self.blocks.free + self._drawn - self._least_free, 0)
-            at_most = self.group.steps_within(spare, at_most - 1) + 1
+            at_most = group.steps_within(spare, at_most - 1) + 1
+        size = self.limits.block_size
+        for request in self._naming:
+            if request not in self._partials:
+                at_most = min(at_most, size - (request.base + group.steps) % size)
         return super().horizon(at_most)
 
     def update(self, chunk: Chunk) -> bool:
@@ -132,29 +117,49 @@ class TransformersScheduler(Scheduler):
 
     def finish(self, request: Request, *, decoding: bool) -> None:
         """Forget a request that has all its tokens; blocks filled before this step may be kept."""
+        if self._ledger is not None:
+            decoded = request.base + self.group.steps - 1
+            before = decoded if decoding else self._past_tokens
+            self._ledger.mark(request, before // self.limits.block_size)
+            self._naming.pop(request, None)
         super().finish(request, decoding=decoding)
-        if self._keeps_blocks:
-            before = request.num_computed_tokens - 1 if decoding else self._past_tokens
-            kept = before // self.limits.block_size
-            self.blocks.allocate(kept)
-            self._kept += kept
         self.block_new_requests = False
 
     def check(self) -> None:
         """Raise if an invariant of the scheduler or its pool is broken."""
         apart = self._partials.keys() | self._aside.keys()
         self.group.check([request for request in self.running if request not in apart])
-        computed = [
-            request.num_computed_tokens if request in apart else request.base + self.group.steps
-            for request in self.running
-        ]
-        self.blocks.check(sum(map(self.blocks.blocks_for, computed)) + self._kept)
+        held = sum(self.blocks.blocks_for(self._computed(request)) for request in self.running)
+        if self._ledger is not None:
+            held -= sum(
+                min(request.num_cached_blocks, request.named_blocks()) for request in self.running
+            )
+        self.blocks.check(held)
 
-    def _process_candidates(self) -> _Pass:
+    def _computed(self, request: Request) -> int:
+        if request in self._partials or request in self._aside:
+            return request.num_computed_tokens
+        return request.base + self.group.steps
+
+    def _mark_complete_blocks(self) -> None:
+        """Of those with names: they are found, or found to be there already, from now on."""
+        ledger = self._ledger
+        if ledger is not None:
+            for request in list(self._naming):
+                ledger.mark(request, self._computed(request) // self.limits.block_size)
+                if request.num_cached_blocks >= request.named_blocks():
+                    del self._naming[request]
+
+    def _process_candidates(self) -> CandidatesPass:
         """Whoever can be computed in the next step, their blocks allocated."""
         self._starved = []
         limits = self.limits
-        done = _Pass(limits.max_num_batched_tokens, limits.max_num_seqs, self._meets_margin())
+        done = CandidatesPass(
+            limits.max_num_batched_tokens,
+            self._readable,
+            limits.max_num_seqs,
+            self._meets_margin(),
+        )
         if self._prefill_first:
             self._prefill(list(self._partials), done)
             self._decode(done)
@@ -171,26 +176,27 @@ class TransformersScheduler(Scheduler):
             self._evict()
         return self.blocks.free >= self._least_free
 
-    def _decode(self, done: _Pass) -> None:
+    def _decode(self, done: CandidatesPass) -> None:
         """The decoding requests: all of the group at once, or one by one where some cannot."""
         group, blocks = self.group, self.blocks
         needed = group.blocks_needed(1)
         budget = 0 if done.is_over else min(done.token_budget, done.request_budget)
-        if self._aside or group.size > budget or needed > blocks.free:
+        read = group.base_sum + group.size * group.steps
+        exceeds = group.size > budget or needed > blocks.free or read > done.cache_budget
+        if self._aside or exceeds:
             for request in self.running:
                 if request not in self._partials:
                     self._decode_one(request, done)
             return
         blocks.allocate(needed)
         self._drawn = needed
-        done.scheduled += group.size
-        done.token_budget -= group.size
-        done.request_budget -= group.size
+        done.take(group.size, read, group.size)
 
-    def _decode_one(self, request: Request, done: _Pass) -> None:
+    def _decode_one(self, request: Request, done: CandidatesPass) -> None:
         is_aside = request in self._aside
         needed = self._needed(request, 1) if is_aside else int(self.group.needs_block(request))
-        is_over = done.is_over
+        read = self._computed(request)
+        is_over = done.is_over or done.cache_budget < read
         if not is_over and needed <= self.blocks.free:
             if is_aside:
                 del self._aside[request]
@@ -198,21 +204,23 @@ class TransformersScheduler(Scheduler):
                 return
             self.blocks.allocate(needed)
             self._drawn += needed
-            done.take(1)
+            done.take(1, read)
             return
         if not is_over:
             self._starved.append((request, needed))
         if not is_aside:
             done.passed_over.append(request)
 
-    def _prefill(self, requests: list[Request], done: _Pass) -> None:
+    def _prefill(self, requests: list[Request], done: CandidatesPass) -> None:
         """Prompts, those computed in part or the waiting, as far as budgets and blocks go."""
         for request in requests:
             if not done.in_safety_margin and done.scheduled:
                 done.is_closed = True
             if done.is_over:
                 return
-            is_active = request in self.running
+            is_active = request in self.running or self._finds_prefix(request)
+            if done.cache_budget < request.num_computed_tokens:
+                continue
             needed = self._needed(request, done.token_budget)
             if needed <= self.blocks.free:
                 if not is_active:
@@ -222,11 +230,25 @@ class TransformersScheduler(Scheduler):
             elif is_active:
                 self._starved.append((request, needed))
 
-    def _add_chunk(self, request: Request, done: _Pass) -> None:
+    def _finds_prefix(self, request: Request) -> bool:
+        """Whether a waiting request begins with blocks that are there: then it is active."""
+        if self._ledger is None or not (blocks := self._ledger.find(request)):
+            return False
+        self._ledger.hold(request, blocks)
+        request.num_computed_tokens = blocks * self.limits.block_size
+        self.waiting.remove(request)
+        self.running[request] = self._partials[request] = None
+        return True
+
+    def _add_chunk(self, request: Request, done: CandidatesPass) -> None:
         chunk = self._next_chunk(request, done.token_budget, self.blocks.free)
         if chunk is not None:
+            if request.scheduled_ns is None:
+                request.cached_tokens = chunk.past_tokens
             done.chunks.append(chunk)
-            done.take(chunk.new_tokens)
+            done.take(chunk.new_tokens, chunk.past_tokens)
+            if self._ledger is not None and request.num_cached_blocks < request.named_blocks():
+                self._naming[request] = None
 
     def _needed(self, request: Request, token_budget: int) -> int:
         """New blocks for what the budget allows of a request that is not in the group."""
@@ -260,15 +282,17 @@ class TransformersScheduler(Scheduler):
         else:
             self.group.leave(request)
         del self.running[request]
-        self._give_back(request)
+        self._naming.pop(request, None)
+        if self._ledger is None:
+            self.blocks.give_back(request)
+        else:
+            self._ledger.drop(request)
         request.num_computed_tokens = 0
-        request.num_preemptions += 1
+        request.num_preemptions += request.scheduled_ns is not None  # else it only held a prefix
 
     def _evict(self) -> bool:
         """Give up the kept blocks; whether there were any."""
-        kept, self._kept = self._kept, 0
-        self.blocks.release(kept)
-        return kept > 0
+        return self._ledger is not None and self._ledger.evict()
 
 
 def _least_free(num_blocks: int, margin: float) -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from servecast.errors import ServecastError
 from servecast.simulator.request import Request
-from servecast.timewarp.oracle import END, Text, stream_tokens
+from servecast.timewarp.oracle import END
 from servecast.timewarp.transformers_execution import Execution
 from servecast.timewarp.transformers_queue import ArrivalQueue, Doorbell
 from servecast.timewarp.transformers_seam import (
@@ -21,29 +21,10 @@ from servecast.timewarp.transformers_seam import (
     processor_of,
 )
 from servecast.timewarp.transformers_steps import Part, StepLog
+from servecast.timewarp.transformers_texts import Texts, Tokens
 from servecast.timewarp.warped import warped
 
 LOGGER = "ContinuousBatchingLogger"
-FILLER = END + 1
-"""Every token of an output but its last."""
-
-Prompts = Callable[[Request], list[int]]
-"""What a request says: as many tokens as its prompt has, none of them `END`."""
-
-
-def own_prompts(request: Request) -> list[int]:
-    """A prompt that shares its beginning with no other."""
-    return stream_tokens(request.index, 0, request.prompt_tokens)
-
-
-def named_prompts(page_size: int) -> Prompts:
-    """Prompts that begin alike as far as the workload's prefixes do, in blocks of `page_size`."""
-
-    def prompt(request: Request) -> list[int]:
-        text = Text(request.index, request.chain[:-1], page_size)
-        return text.tokens(0, request.prompt_tokens)
-
-    return prompt
 
 
 class GenerationLoop:
@@ -52,16 +33,17 @@ class GenerationLoop:
     The engine schedules, allocates, prepares and updates as ever. Taken hold of are the call that
     runs the model, the queue that requests come from, and the event that an idle loop waits for.
     An output ends with a token that the engine takes for the end of the text, at its true length,
-    which nothing before that token gives away.
+    which nothing before that token gives away: until then it goes on as its text does.
     """
 
     def __init__(
-        self, manager: Manager, queue: ArrivalQueue, execution: Execution, prompts: Prompts
+        self, manager: Manager, queue: ArrivalQueue, execution: Execution, texts: Texts
     ) -> None:
         self.log = StepLog()
         self.peak_blocks = 0
         self._manager, self._queue, self._execution = manager, queue, execution
-        self._prompts = prompts
+        self._texts = texts
+        self._text: dict[str, Tokens] = {}
         self._requests: dict[str, Request] = {}
         self._computed: set[str] = set()
         self._tokens = self._steps_without_end = 0
@@ -89,9 +71,10 @@ class GenerationLoop:
     def _send(self, request: Request) -> None:
         name = str(request.index)
         self._requests[name] = request
+        text = self._text[name] = self._texts(request)
         self._tokens += request.prompt_tokens + request.output_tokens
         self._manager.add_request(
-            self._prompts(request),
+            text(0, request.prompt_tokens),
             request_id=name,
             max_new_tokens=request.max_tokens,
             record_timestamps=True,
@@ -134,13 +117,18 @@ class GenerationLoop:
         requests = [self._requests[each.state.request_id] for each in inputs.requests_in_batch]
         device_ns = self._execution.run(parts, forward)
         said = [
-            END if request.emitted + 1 >= request.output_tokens else FILLER
-            for part, request in zip(parts, requests, strict=True)
-            if part.emits
+            self._said(request) for part, request in zip(parts, requests, strict=True) if part.emits
         ]
         for place, token in enumerate(said):
             inputs.output_ids[0, place] = token
         self.log.compute(parts, requests, device_ns)
+
+    def _said(self, request: Request) -> int:
+        """The next token of its output."""
+        if request.emitted + 1 >= request.output_tokens:
+            return END
+        (token,) = self._text[str(request.index)](request.prompt_tokens + request.emitted, 1)
+        return token
 
     def _part(self, scheduled: Scheduled) -> Part:
         state, new_tokens = scheduled.state, scheduled.query_length
@@ -159,6 +147,7 @@ class GenerationLoop:
         self._queue.finished(len(finished), now_ns)
         for request in finished:
             self._computed.discard(str(request.index))
+            del self._text[str(request.index)]
         if self._steps_without_end > self._tokens:
             raise ServecastError(
                 f"transformers took {self._steps_without_end} steps in which no request ended",

@@ -15,19 +15,19 @@ from servecast.primitives.model import Attention, ModelSpec
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.records import Records, merge
-from servecast.simulator.request import Request
 from servecast.simulator.result import Result
+from servecast.simulator.token_log import TokenLog
 from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop
 from servecast.timewarp.batch_log import LoggedBatch
 from servecast.timewarp.clock import VirtualClock
-from servecast.timewarp.token_log import TokenLog
 from servecast.timewarp.transformers_execution import Computed, Execution, Priced, Replayed
-from servecast.timewarp.transformers_loop import GenerationLoop, Prompts, named_prompts
+from servecast.timewarp.transformers_loop import GenerationLoop
 from servecast.timewarp.transformers_models import SmallLlama, hollow_model, manager_of
 from servecast.timewarp.transformers_options import TransformersOptions
 from servecast.timewarp.transformers_queue import ArrivalQueue
 from servecast.timewarp.transformers_seam import torch
 from servecast.timewarp.transformers_steps import Step
+from servecast.timewarp.transformers_texts import Texts, named_texts, small_texts
 from servecast.traces.workload import Workload
 
 
@@ -81,16 +81,11 @@ def compute_transformers(
     Times are of the engine's thread's CPU clock. What PyTorch does at first calls is done before.
     InputError where the extra `transformers` is not installed.
     """
-
-    named, words = named_prompts(options.page_size), small.vocab - 1
-
-    def prompts(request: Request) -> list[int]:
-        return [1 + token % words for token in named(request)]
-
+    texts = small_texts(named_texts(options.page_size), small.vocab)
     model = small.build(seed)
     with _one_thread():
         for load in (_warm_up(workload, options), workload):
-            run = serve_transformers(model, options, load, small.max_model_len, Computed(), prompts)
+            run = serve_transformers(model, options, load, small.max_model_len, Computed(), texts)
     return run
 
 
@@ -100,12 +95,12 @@ def emulate_transformers(
     cost: StepCost,
     *,
     model: ModelSpec,
-    prompts: Prompts | None = None,
+    texts: Texts | None = None,
     clock: VirtualClock | None = None,
 ) -> TransformersRun:
     """The workload through the real engine, whose model is replaced by what steps cost.
 
-    The cache is one of the right number of blocks that weigh nothing. Without `prompts` they begin
+    The cache is one of the right number of blocks that weigh nothing. Without `texts` they begin
     alike as the workload's prefixes say. A frozen clock is made where none is given. Raises
     UnsupportedError for models whose layers do not cache alike, InputError where a cost is no
     duration.
@@ -118,9 +113,9 @@ def emulate_transformers(
                 hint="simulate it instead",
             )
     execution = Priced(cost, clock)
-    prompts = prompts or named_prompts(options.page_size)
+    texts = texts or named_texts(options.page_size)
     return serve_transformers(
-        hollow_model(), options, workload, model.max_model_len, execution, prompts
+        hollow_model(), options, workload, model.max_model_len, execution, texts
     )
 
 
@@ -135,7 +130,7 @@ def replay_transformers(
         run.workload,
         max_model_len,
         execution,
-        named_prompts(options.page_size),
+        named_texts(options.page_size),
     )
 
 
@@ -145,7 +140,7 @@ def serve_transformers(
     workload: Workload,
     max_model_len: int,
     execution: Execution,
-    prompts: Prompts,
+    texts: Texts,
 ) -> TransformersRun:
     """The workload through the real engine around `model`, each step passing by `execution`."""
     prefixes = workload.prefixes if options.allow_block_sharing else None
@@ -157,7 +152,7 @@ def serve_transformers(
     if workload.concurrency is not None:
         arrivals = ClosedLoop(requests, workload.concurrency, workload.think_ns)
     queue = ArrivalQueue(execution.clock, arrivals)
-    loop = GenerationLoop(manager_of(model, options), queue, execution, prompts)
+    loop = GenerationLoop(manager_of(model, options), queue, execution, texts)
     loop.run()
     return TransformersRun(
         workload=workload,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from servecast.primitives.batch import Batch, Group
 from servecast.simulator.records import Recorder
 from servecast.simulator.request import Request
-from servecast.timewarp.token_log import TokenLog
+from servecast.simulator.token_log import TokenLog
 
 
 class Part(NamedTuple):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pytest
 
 from servecast.simulator.admission import Admission
@@ -15,12 +17,14 @@ from servecast.simulator.scheduler import Chunk, SchedulerLimits
 from servecast.simulator.transformers_scheduler import TransformersScheduler
 from servecast.timewarp.transformers_options import SchedulerName, TransformersOptions
 from servecast.timewarp.transformers_run import emulate_transformers
+from servecast.traces.prefixes import prefixes
 from servecast.traces.workload import Workload
 from tests.constant_cost import ConstantStepCost
 from tests.timewarp.transformers_cases import STEP_NS, TINY, cramped, random
 
 pytestmark = pytest.mark.engine(name="transformers")
 
+Note = Callable[[str, object], None]
 Computed = dict[int, tuple[int, int]]
 """New and past tokens by request."""
 SCHEDULERS: tuple[SchedulerName, ...] = ("fifo", "prefill_first")
@@ -37,13 +41,9 @@ class Recorded(TransformersScheduler):
             max_model_len=LONGEST,
             num_blocks=options.num_blocks,
             block_size=options.page_size,
+            enable_prefix_caching=options.allow_block_sharing,
         )
-        super().__init__(
-            limits,
-            options.scheduler_type,
-            options.safety_margin,
-            allow_block_sharing=options.allow_block_sharing,
-        )
+        super().__init__(limits, options.scheduler_type, options.safety_margin)
         self.steps: list[tuple[Computed, list[int]]] = []
 
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
@@ -53,7 +53,11 @@ class Recorded(TransformersScheduler):
         for request in self.running:
             if request not in still and request.index not in computed:
                 computed[request.index] = (1, request.base + self.group.steps)
-        lost = [request.index for request in left if request not in self.running]
+        lost = [
+            request.index
+            for request in left
+            if request not in self.running and request.scheduled_ns is not None
+        ]
         self.steps.append((computed, lost))
         return chunks, left
 
@@ -65,7 +69,8 @@ def simulated(options: TransformersOptions, workload: Workload, *, stepping: boo
         policy=lambda _: Recorded(options),
         stepping=stepping,
     )
-    for request in Admission(workload, LONGEST).requests():
+    prefixes = workload.prefixes and workload.prefixes.in_blocks_of(options.page_size)
+    for request in Admission(workload, LONGEST, prefixes).requests():
         engine.advance(request.arrival_ns)
         engine.submit(request, request.arrival_ns)
     engine.advance(None)
@@ -83,9 +88,42 @@ CONFIGS = [
 ]
 
 
+ALIKE = [
+    cramped(scheduler, blocks=blocks, sharing=True)
+    for scheduler, blocks in product(SCHEDULERS, (22, 32, 60, 200))
+] + [
+    replace(cramped("fifo", blocks=150, sharing=True), page_size=4, safety_margin=0.4),
+    replace(cramped("prefill_first", blocks=30, sharing=True), max_batch_tokens=24),
+    cramped("fifo", blocks=40),
+]
+
+
 @pytest.mark.parametrize("options", CONFIGS, ids=str)
-def test_both_take_the_same_steps(options: TransformersOptions) -> None:
-    workload = random(250, 12.0, seed=23)
+def test_both_take_the_same_steps(options: TransformersOptions, record_property: Note) -> None:
+    assert_same_steps(options, random(250, 12.0, seed=23), record_property)
+
+
+@pytest.mark.parametrize("options", ALIKE, ids=str)
+def test_prompts_that_begin_alike_share_the_same_blocks(
+    options: TransformersOptions, record_property: Note
+) -> None:
+    found = assert_same_steps(options, alike(random(320, 12.0, seed=29)), record_property)
+    assert (found > 0) is options.allow_block_sharing
+
+
+def alike(workload: Workload) -> Workload:
+    """Prompts of a few families, which part at several places; some go on as outputs did."""
+    rng = np.random.default_rng(31)
+    tokens = workload.prompt_tokens + rng.integers(0, 2, len(workload)) * workload.output_tokens
+    chains: list[list[int]] = []
+    for blocks in tokens // 16:
+        family, parts = int(rng.integers(0, 6)), int(rng.integers(0, 5))
+        chains.append([100 * family + at + 10_000 * parts * (at >= 3) for at in range(blocks)])
+    return replace(workload, prefixes=prefixes(16, chains, names_outputs=True))
+
+
+def assert_same_steps(options: TransformersOptions, workload: Workload, note: Note) -> int:
+    """Step for step and time for time; how many prompt tokens were found in the cache."""
     real = emulate_transformers(
         options,
         workload,
@@ -99,6 +137,7 @@ def test_both_take_the_same_steps(options: TransformersOptions) -> None:
         ({request: (new, past) for request, new, past in batch.computed}, list(batch.preempted))
         for batch in real.batches()
     ]
+    note("batches", len(theirs))
     assert len(theirs) >= 2000
     for place, (ours, true) in enumerate(zip(scheduler.steps, theirs, strict=True)):
         assert ours == true, place
@@ -107,3 +146,5 @@ def test_both_take_the_same_steps(options: TransformersOptions) -> None:
         assert found.first_token_ns.tolist() == real.records.first_token_ns.tolist()
         assert found.finish_ns.tolist() == real.records.finish_ns.tolist()
         assert found.preemptions.tolist() == real.records.preemptions.tolist()
+        assert found.cached_tokens.tolist() == real.records.cached_tokens.tolist()
+    return int(real.records.cached_tokens.sum())

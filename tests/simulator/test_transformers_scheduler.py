@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from servecast.simulator.engine import Engine
@@ -28,8 +29,8 @@ def served(
         TransformersScheduler,
         scheduler_type=scheduler_type,
         safety_margin=safety_margin,
-        allow_block_sharing=sharing,
     )
+    limits = replace(limits, enable_prefix_caching=sharing)
     engine = Engine(limits, ConstantStepCost(MS), policy=policy)
     for arrival in arrivals:
         engine.advance(arrival.arrival_ns)

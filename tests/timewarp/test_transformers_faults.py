@@ -9,7 +9,6 @@ import pytest
 from servecast.errors import InputError, ServecastError, UnsupportedError
 from servecast.primitives.batch import Batch, StepTime
 from servecast.timewarp.transformers_execution import Priced, Replayed
-from servecast.timewarp.transformers_loop import own_prompts
 from servecast.timewarp.transformers_models import hollow_model
 from servecast.timewarp.transformers_options import TransformersOptions
 from servecast.timewarp.transformers_run import (
@@ -19,6 +18,7 @@ from servecast.timewarp.transformers_run import (
 )
 from servecast.timewarp.transformers_seam import bell_of, require_seam
 from servecast.timewarp.transformers_steps import Part
+from servecast.timewarp.transformers_texts import own_texts
 from tests.constant_cost import ConstantStepCost
 from tests.timewarp.transformers_cases import ROOMY, STEP_NS, TINY, at_once, cramped
 from tests.toy_deployments import WINDOWED
@@ -57,7 +57,7 @@ def emulated(options: TransformersOptions, *lengths: tuple[int, int]) -> Transfo
 def test_an_engine_that_raises_in_the_middle_is_reported_with_its_step() -> None:
     broken = Broken(ConstantStepCost(STEP_NS))
     with pytest.raises(ServecastError, match="failed at step 2: the device fell over"):
-        serve_transformers(hollow_model(), ROOMY, at_once((10, 9)), 4096, broken, own_prompts)
+        serve_transformers(hollow_model(), ROOMY, at_once((10, 9)), 4096, broken, own_texts)
 
 
 @pytest.mark.parametrize("odd", [float("nan"), -1, 0.5])
@@ -78,7 +78,7 @@ def test_a_replay_of_other_requests_says_so() -> None:
     steps = emulated(ROOMY, (10, 3)).steps
     with pytest.raises(InputError, match="had 3 steps, and this one has more"):
         serve_transformers(
-            hollow_model(), ROOMY, at_once((10, 4)), 4096, Replayed(steps), own_prompts
+            hollow_model(), ROOMY, at_once((10, 4)), 4096, Replayed(steps), own_texts
         )
 
 
