@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-SglangSchedulePolicy = Literal["fcfs", "lpm", "lof"]
+SglangSchedulePolicy = Literal["fcfs", "lpm", "lof", "dfs-weight"]
 TransformersSchedulerType = Literal["fifo", "prefill_first"]
+TrtllmCapacityPolicy = Literal["GUARANTEED_NO_EVICT", "MAX_UTILIZATION"]
+ReferenceName = Literal["static", "orca", "sarathi"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +30,20 @@ class TransformersPolicy:
     """Share of free blocks below which no prompt is begun; None is the scheduler's own."""
 
 
-Policy = SglangPolicy | TransformersPolicy
+@dataclass(frozen=True, slots=True)
+class TrtllmPolicy:
+    """TensorRT-LLM's choices; the defaults are those of its LLM API in 1.0."""
+
+    capacity_scheduler_policy: TrtllmCapacityPolicy = "GUARANTEED_NO_EVICT"
+    enable_chunked_prefill: bool = False
+    disable_overlap_scheduler: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePolicy:
+    """A scheduler of the literature, on vLLM's memory and host time."""
+
+    policy: ReferenceName = "orca"
+
+
+Policy = SglangPolicy | TransformersPolicy | TrtllmPolicy | ReferencePolicy

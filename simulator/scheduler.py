@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from servecast.errors import InputError
+from servecast.primitives.kv_cache_geometry import KvGroup
 from servecast.simulator.decode_group import DecodeGroup
 from servecast.simulator.kv_blocks import KvBlocks
 from servecast.simulator.request import Request
@@ -24,6 +25,9 @@ class SchedulerLimits:
     """Blocks that requests can hold: vLLM's `num_gpu_blocks` less its null block."""
     block_size: int = 16
     enable_prefix_caching: bool = False
+    groups: tuple[KvGroup, ...] = ()
+    """Of a KV cache that is taken as it is, by an engine that takes every step; elsewhere it is of
+    full attention, or stands for it."""
 
     def __post_init__(self) -> None:
         if self.max_num_batched_tokens < self.max_num_seqs:
@@ -32,7 +36,7 @@ class SchedulerLimits:
                 f"{self.max_num_seqs}: vLLM refuses to start",
                 hint=f"set max_num_batched_tokens to {self.max_num_seqs} or more",
             )
-        if self.num_blocks * self.block_size < self.max_model_len:
+        if not self.groups and self.num_blocks * self.block_size < self.max_model_len:
             raise InputError(
                 f"the KV cache holds {self.num_blocks * self.block_size} tokens, "
                 f"max_model_len is {self.max_model_len}: vLLM refuses to start",
@@ -84,6 +88,11 @@ class Scheduler(ABC):
         """Queue a request behind all others."""
         self.waiting.append(request)
 
+    @property
+    def held(self) -> int:
+        """Requests that it has in any state."""
+        return len(self.running) + len(self.waiting)
+
     def horizon(self, at_most: int) -> int:
         """For how many decode steps, up to `at_most`, no block runs out."""
         return self.group.steps_within(self.blocks.free + self._drawn, at_most)
@@ -127,7 +136,7 @@ class Scheduler(ABC):
         self.group.check(decoding)
         tokens = [request.base + self.group.steps for request in decoding]
         others = [request for request in self.running if not self._decodes(request)]
-        tokens += [request.num_computed_tokens for request in others]
+        tokens += [self._held_tokens(request) for request in others]
         held = sum(self.blocks.blocks_for(each) for each in tokens)
         self.blocks.check(held - sum(request.num_cached_blocks for request in self.running))
 
@@ -162,6 +171,10 @@ class Scheduler(ABC):
     def _decodes(self, request: Request) -> bool:
         """Whether a running request is one of the decode group."""
         return request is not self.partial
+
+    def _held_tokens(self, request: Request) -> int:
+        """For how many tokens a running request that does not decode holds blocks."""
+        return request.num_computed_tokens
 
     def _known_tokens(self, request: Request) -> int:
         """How many of its computed tokens the scheduler knows by the time it gives up blocks."""

@@ -1,7 +1,8 @@
-"""The scheduler of TensorRT-LLM by its simple rules: in-flight batching of whole prompts.
+"""The scheduler of TensorRT-LLM's in-flight batching under GUARANTEED_NO_EVICT: *unverified*.
 
-Capacity policy GUARANTEED_NO_EVICT. What is simplified: chunked context, KV reuse and beams are not
-here.
+From public behaviour alone (its documentation of 1.0 and what its open scheduler decides): the
+engine cannot run here, so nothing was laid beside it. What is simplified: KV reuse and beams are
+not here, and who finds no room keeps all behind waiting, also where prompts are cut.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from servecast.errors import InputError
+from servecast.simulator.orca_scheduler import OrcaScheduler
 from servecast.simulator.request import Request
-from servecast.simulator.reserving_scheduler import ReservingScheduler
 from servecast.simulator.scheduler import Chunk, SchedulerLimits
 
 
@@ -26,45 +27,39 @@ class BatchWait:
     """Or when so many wait; None does not count them."""
 
 
-class TrtllmScheduler(ReservingScheduler):
-    """Simple rules of TensorRT-LLM: whole prompts beside decodes, as many as the tokens allow.
+class TrtllmScheduler(OrcaScheduler):
+    """Orca's rules as TensorRT-LLM has them: prompts may be cut, or be held back for more.
 
     `max_num_batched_tokens` is its `max_num_tokens`: what a step computes in all, decodes included.
     """
 
-    def __init__(self, limits: SchedulerLimits, batch_wait: BatchWait | None = None) -> None:
+    budget_name = "max_num_tokens"
+
+    def __init__(
+        self,
+        limits: SchedulerLimits,
+        batch_wait: BatchWait | None = None,
+        *,
+        chunked_context: bool = False,
+    ) -> None:
+        """With a `chunked_context` a prompt is cut where a step has no room for all of it."""
         super().__init__(limits)
+        self._unit = chunk_unit(limits) if chunked_context else None
         self._batch_wait = batch_wait
         self._held_steps = 0
         self._is_holding = False
-
-    def add_request(self, request: Request) -> None:
-        """Queue a request; InputError for a prompt that no step can compute in whole."""
-        if request.prompt_tokens > self.limits.max_num_batched_tokens:
-            raise InputError(
-                f"a prompt of {request.prompt_tokens} tokens exceeds max_num_tokens "
-                f"{self.limits.max_num_batched_tokens}: TensorRT-LLM computes prompts in whole",
-                hint=f"set max_num_batched_tokens to {request.prompt_tokens} or more",
-            )
-        super().add_request(request)
 
     def admits_on_arrival(self) -> bool:
         """Whether the next pass may decide otherwise for the request just queued."""
         return super().admits_on_arrival() or self._is_holding
 
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
-        """One pass: whole prompts for the step beside the decode group; nobody is preempted."""
+        """One pass: prompts for the step beside the decode group; nobody is preempted."""
         self._is_holding = self._holds()
         if self._is_holding:
             return [], []
-        chunks: list[Chunk] = []
-        token_budget = self._room()
-        while self.waiting and self._fits(self.waiting[0], token_budget):
-            chunk = self._admit(token_budget)
-            if chunk is None:
-                break
-            chunks.append(chunk)
-            token_budget -= chunk.new_tokens
+        chunks = self._continued()
+        chunks += self._admitted(self._room() - sum(chunk.new_tokens for chunk in chunks))
         if chunks:
             self._held_steps = 0
         return chunks, []
@@ -82,11 +77,17 @@ class TrtllmScheduler(ReservingScheduler):
         if self._is_holding:
             self._held_steps += steps
 
-    def _room(self) -> int:
-        return self.limits.max_num_batched_tokens - self.group.size
+    def _continued(self) -> list[Chunk]:
+        """The next chunk of the prompt computed in part, if there is one and room for it."""
+        if self.partial is None:
+            return []
+        rest = self.partial.num_tokens - self.partial.num_computed_tokens
+        tokens = chunk_tokens(rest, self._room(), self._unit)
+        chunk = self._next_chunk(self.partial, tokens, self.blocks.free) if tokens else None
+        return [] if chunk is None else [chunk]
 
-    def _fits(self, request: Request, token_budget: int) -> bool:
-        return request.prompt_tokens <= token_budget and self._has_place(request)
+    def _first_tokens(self, request: Request, room: int) -> int:
+        return chunk_tokens(request.prompt_tokens, room, self._unit)
 
     def _holds(self) -> bool:
         """Whether prompts that could be computed now wait for more: only beside decodes."""
@@ -111,3 +112,24 @@ class TrtllmScheduler(ReservingScheduler):
             tokens += request.prompt_tokens
             places -= 1
         return tokens
+
+
+def chunk_tokens(rest: int, room: int, unit: int | None) -> int:
+    """Tokens of a prompt that a step with that much room computes: all, or whole units; else 0."""
+    if rest <= room:
+        return rest
+    return 0 if unit is None else room // unit * unit
+
+
+def chunk_unit(limits: SchedulerLimits) -> int:
+    """What cut prompts are cut to multiples of: a block of the KV cache.
+
+    InputError where a step does not hold one.
+    """
+    if limits.max_num_batched_tokens < limits.block_size:
+        raise InputError(
+            f"max_num_tokens {limits.max_num_batched_tokens} is below tokens_per_block "
+            f"{limits.block_size}, by which prompts are cut",
+            hint=f"set max_num_tokens to {limits.block_size} or more",
+        )
+    return limits.block_size

@@ -15,16 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from servecast.primitives.host_time import HostTime
+from servecast.primitives.policy import SglangSchedulePolicy
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.engine import Engine
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.sglang_engine_scheduler import SglangEngineScheduler
 from servecast.simulator.sglang_scheduler import SglangScheduler
 from servecast.simulator.transformers_scheduler import TransformersScheduler
+from servecast.simulator.trtllm_pausing_scheduler import TrtllmPausingScheduler
 from servecast.simulator.trtllm_scheduler import BatchWait, TrtllmScheduler
 from servecast.simulator.vllm_scheduler import VllmScheduler
-from servecast.simulator.waiting_order import SchedulePolicy
 from tests.driver import Arrival, records_of
 from tests.toy_deployments import DENSE, WINDOWED
 from tests.workload_cases import BLOCK_SIZE, GAPS_NS, Case
@@ -38,13 +40,20 @@ COSTS = {
 
 def _retracting(
     limits: SchedulerLimits,
-    schedule_policy: SchedulePolicy = "fcfs",
+    schedule_policy: SglangSchedulePolicy = "fcfs",
     conservativeness: float = 1.0,
 ) -> Scheduler:
     """SGLang's own policy, which admits nobody who would leave less than a page of the pool."""
     budget = -(-limits.max_num_batched_tokens // BLOCK_SIZE) * BLOCK_SIZE
     room = replace(limits, num_blocks=limits.num_blocks + 2, max_num_batched_tokens=budget)
     return SglangEngineScheduler(room, schedule_policy, conservativeness)
+
+
+def _cutting(limits: SchedulerLimits) -> Scheduler:
+    """TensorRT-LLM that pauses, and whose steps hold little more than their decodes."""
+    budget = limits.max_num_seqs + 2 * BLOCK_SIZE
+    small = replace(limits, max_num_batched_tokens=budget)
+    return TrtllmPausingScheduler(small, chunked_context=True)
 
 
 POLICIES: dict[str, Callable[[SchedulerLimits], Scheduler]] = {
@@ -57,11 +66,15 @@ POLICIES: dict[str, Callable[[SchedulerLimits], Scheduler]] = {
     "sglang that expects little": partial(_retracting, conservativeness=0.05),
     "transformers fifo": TransformersScheduler,
     "transformers prefill_first": partial(TransformersScheduler, scheduler_type="prefill_first"),
-    "transformers without sharing": partial(TransformersScheduler, allow_block_sharing=False),
+    "transformers with block sharing": TransformersScheduler,
     "trtllm": TrtllmScheduler,
     "trtllm that waits": partial(TrtllmScheduler, batch_wait=BatchWait(0.5, 7)),
     "trtllm that waits for two": partial(TrtllmScheduler, batch_wait=BatchWait(1.0, 9, 2)),
+    "trtllm that pauses": TrtllmPausingScheduler,
+    "trtllm that pauses and cuts": _cutting,
 }
+
+CACHING = ("vllm with a prefix cache", "transformers with block sharing")
 
 
 @st.composite
@@ -110,7 +123,7 @@ def test_skipping_equals_stepping(policy: str, host: str, ahead: bool) -> None:
     @given(whole_prompt_cases())
     def both_agree(case: Case) -> None:
         nonlocal runs, steps
-        if policy == "vllm with a prefix cache":
+        if policy in CACHING:
             case = replace(case, limits=replace(case.limits, enable_prefix_caching=True))
         skipping = served(case, cost, policy, ahead=ahead, step=False)
         stepping = served(case, cost, policy, ahead=ahead, step=True)

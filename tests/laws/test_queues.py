@@ -18,10 +18,16 @@ from numpy.typing import NDArray
 
 from servecast.simulator.cluster import Cluster, open_loop
 from servecast.simulator.engine import Engine
+from servecast.simulator.orca_scheduler import OrcaScheduler
 from servecast.simulator.records import Records, merge
 from servecast.simulator.request import Request
 from servecast.simulator.router import CentralQueue
-from servecast.simulator.scheduler import SchedulerLimits
+from servecast.simulator.sarathi_scheduler import SarathiScheduler
+from servecast.simulator.scheduler import Scheduler, SchedulerLimits
+from servecast.simulator.static_scheduler import StaticScheduler
+from servecast.simulator.trtllm_pausing_scheduler import TrtllmPausingScheduler
+from servecast.simulator.trtllm_scheduler import TrtllmScheduler
+from servecast.simulator.vllm_scheduler import VllmScheduler
 from tests.constant_cost import ConstantStepCost
 
 STEP_NS = 1_000_000
@@ -29,7 +35,14 @@ STEPS_PER_S = 1000
 BATCHES = 20
 STUDENT_95 = 2.09
 LONGEST = 40_000
-LIMITS = SchedulerLimits(1, 1, LONGEST, LONGEST // 16)
+LIMITS = SchedulerLimits(1, LONGEST, LONGEST, LONGEST // 16)
+POLICIES: tuple[type[Scheduler], ...] = (
+    StaticScheduler,
+    OrcaScheduler,
+    SarathiScheduler,
+    TrtllmScheduler,
+    TrtllmPausingScheduler,
+)
 
 Draws = NDArray[np.float64]
 Law = Callable[[np.random.Generator, int], Draws]
@@ -53,7 +66,13 @@ def lognormal(rng: np.random.Generator, jobs: int) -> Draws:
 
 
 def serve(
-    law: Law, rate_per_s: float, jobs: int, servers: int, seed: int, dropped: float = 0.05
+    law: Law,
+    rate_per_s: float,
+    jobs: int,
+    servers: int,
+    seed: int,
+    dropped: float = 0.05,
+    policy: type[Scheduler] = VllmScheduler,
 ) -> Records:
     """Poisson arrivals into one queue in front of `servers` replicas with one place each."""
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2)]
@@ -65,7 +84,7 @@ def serve(
         for index, (arrival_ns, output_tokens) in enumerate(zip(arrivals, steps, strict=True))
     )
     cost = ConstantStepCost(STEP_NS)
-    engines = [Engine(LIMITS, cost, replica) for replica in range(servers)]
+    engines = [Engine(LIMITS, cost, replica, policy=policy) for replica in range(servers)]
     if servers == 1:
         run_alone(engines[0], requests)
     else:
@@ -134,6 +153,18 @@ def test_every_wait_is_that_of_the_recursion(law: Law, servers: int) -> None:
     records = serve(law, 0.8 * servers, jobs=5000, servers=servers, seed=3, dropped=0)
     assert (records.scheduled_ns - records.arrival_ns).tolist() == workload_ns(records, servers)
     assert (records.finish_ns - records.scheduled_ns == records.output_tokens * STEP_NS).all()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_with_one_place_every_policy_is_the_same_queue(policy: type[Scheduler]) -> None:
+    records = serve(exponential, 0.8, jobs=3000, servers=1, seed=3, dropped=0, policy=policy)
+    assert (records.scheduled_ns - records.arrival_ns).tolist() == workload_ns(records, servers=1)
+
+
+@pytest.mark.slow
+def test_static_batching_of_one_is_mm1() -> None:
+    records = serve(exponential, 0.5, jobs=200_000, servers=1, seed=2, policy=StaticScheduler)
+    obeys_mm1(records, 0.5)
 
 
 def test_mm1_at_half_load() -> None:

@@ -7,10 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from servecast.errors import InputError, UnsupportedError
-from servecast.primitives.deployment import Deployment
-from servecast.primitives.policy import TransformersPolicy
+from servecast.errors import InputError
+from servecast.primitives.deployment import Deployment, EngineName
+from servecast.primitives.policy import (
+    Policy,
+    ReferencePolicy,
+    TransformersPolicy,
+    TrtllmPolicy,
+)
+from servecast.simulator.orca_scheduler import OrcaScheduler
+from servecast.simulator.policies import policy_of
+from servecast.simulator.sarathi_scheduler import SarathiScheduler
+from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.simulate import simulate
+from servecast.simulator.static_scheduler import StaticScheduler
+from servecast.simulator.trtllm_pausing_scheduler import TrtllmPausingScheduler
+from servecast.simulator.trtllm_scheduler import TrtllmScheduler
 from servecast.traces.prefixes import prefixes
 from servecast.traces.workload import Workload
 from tests.constant_cost import ConstantStepCost
@@ -71,18 +83,42 @@ def test_a_request_longer_than_the_cache_is_refused_before_the_run() -> None:
     assert "num_blocks" in str(told.value.hint)
 
 
-def test_prompts_that_begin_alike_are_refused_while_blocks_are_shared() -> None:
-    alike = replace(traffic((32, 4), (32, 4)), prefixes=prefixes(16, [range(2)] * 2))
+def test_prompts_that_begin_alike_share_blocks_where_that_is_allowed() -> None:
+    """The second prompt comes when the first is there, and computes its last token alone."""
+    alike = replace(traffic((33, 4), (33, 4)), prefixes=prefixes(16, [range(2)] * 2))
+    alike = replace(alike, arrival_ns=np.array([0, 2 * MS]))
     sharing = replace(OURS, enable_prefix_caching=True)
-    with pytest.raises(UnsupportedError, match="block sharing") as told:
-        simulate(sharing, alike, cost=ConstantStepCost(MS))
-    assert "servecast emulate" in str(told.value.hint)
-    alone = replace(OURS, enable_prefix_caching=False)
-    assert len(simulate(alone, alike, cost=ConstantStepCost(MS)).records) == 2
+    found = simulate(sharing, alike, cost=ConstantStepCost(MS)).records.cached_tokens
+    assert found.tolist() == [0, 32]
+    alone = simulate(OURS, alike, cost=ConstantStepCost(MS)).records.cached_tokens
+    assert alone.tolist() == [0, 0]
 
 
-def test_an_engine_without_a_scheduler_here_is_refused_with_the_next_command() -> None:
-    other = replace(OURS, engine="trtllm", policy=None)
-    with pytest.raises(UnsupportedError, match="engine `trtllm` is not simulated") as told:
-        simulate(other, traffic((8, 2)), cost=ConstantStepCost(MS))
-    assert "servecast emulate" in str(told.value.hint)
+@pytest.mark.parametrize(
+    ("engine", "policy", "scheduler"),
+    [
+        ("trtllm", None, TrtllmScheduler),
+        ("trtllm", TrtllmPolicy("MAX_UTILIZATION"), TrtllmPausingScheduler),
+        ("reference", None, OrcaScheduler),
+        ("reference", ReferencePolicy("static"), StaticScheduler),
+        ("reference", ReferencePolicy("sarathi"), SarathiScheduler),
+    ],
+)
+def test_each_choice_has_its_scheduler(
+    engine: EngineName, policy: Policy | None, scheduler: type[Scheduler]
+) -> None:
+    made = policy_of(replace(OURS, engine=engine, policy=policy))(SchedulerLimits(8, 64, 640, 40))
+    assert type(made) is scheduler
+
+
+def test_tensorrt_llm_cuts_prompts_and_overlaps_where_it_is_told_to() -> None:
+    """A prompt above `max_num_tokens` is refused whole; who comes during a step misses one more."""
+    whole = replace(OURS, engine="trtllm", policy=TrtllmPolicy(disable_overlap_scheduler=True))
+    with pytest.raises(InputError, match="160 tokens exceeds max_num_tokens 64"):
+        first_ms(whole)
+    first: dict[bool, int] = {}
+    for between in (True, False):
+        cut = replace(whole, policy=TrtllmPolicy("GUARANTEED_NO_EVICT", True, between))
+        ran = simulate(cut, traffic((32, 20), (160, 4)), cost=ConstantStepCost(MS))
+        first[between] = int(ran.records.first_token_ns[1]) // MS
+    assert first == {True: 5, False: 6}

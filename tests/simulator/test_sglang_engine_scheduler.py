@@ -105,8 +105,3 @@ def test_what_could_never_be_admitted_is_refused() -> None:
     scheduler.add_request(Request(0, 0, 108, 1, 1))
     with pytest.raises(InputError, match="a prompt of 109 tokens leaves no room"):
         scheduler.add_request(Request(1, 0, 109, 1, 1))
-
-
-def test_chunks_are_whole_pages() -> None:
-    with pytest.raises(InputError, match="no multiple of the page size 16"):
-        SglangEngineScheduler(SchedulerLimits(8, 40, 128, 20, 16))

@@ -50,6 +50,16 @@ def test_a_prompt_above_max_num_tokens_is_refused() -> None:
         served(SchedulerLimits(8, 100, 128, 64), Arrival(0, 0, 120, 1))
 
 
+def test_a_prompt_is_cut_to_whole_blocks_where_that_is_allowed() -> None:
+    """Of 50 tokens a step the second prompt gets 2 blocks, then the rest beside the decode."""
+    cutting = partial(TrtllmScheduler, chunked_context=True)
+    engine = Engine(SchedulerLimits(8, 50, 128, 64), ConstantStepCost(MS), policy=cutting)
+    for arrival in (Arrival(0, 0, 10, 3), Arrival(1, 0, 60, 1)):
+        engine.submit(arrival.request(), 0)
+    engine.advance(None)
+    assert engine.log.column("chunk_tokens").tolist() == [42, 28, 0]
+
+
 def test_nobody_is_evicted_because_the_whole_output_is_reserved() -> None:
     limits = SchedulerLimits(8, 100, 128, 8)
     times = served(limits, Arrival(0, 0, 16, 48), Arrival(1, 0, 16, 64))
