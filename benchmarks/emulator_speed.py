@@ -1,11 +1,14 @@
-"""How much faster than real vLLM's own loop runs, one pass a step and one pass for many.
+"""How much faster than real an engine's own loop runs, one pass a step and one pass for many.
 
 Every row runs in a fresh interpreter, since engines of one process share a growing heap; both runs
-must give every request the same times. Needs vLLM (`servecast doctor`).
+must give every request the same times. Needs the engine named: `vllm` (or nothing) or `sglang`
+(`servecast doctor`).
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +18,8 @@ from benchmarks.simulator_speed import deployment
 from benchmarks.table import Row, show
 from servecast.emulation import run
 from servecast.primitives.catalogue import model
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.policy import SglangPolicy
 from servecast.primitives.roofline import RooflineSource
 from servecast.timewarp.mode import Mode
 from servecast.traces.workload import Workload
@@ -47,12 +52,31 @@ def workload(count: int, rate_per_s: float, prompt: int, output: int) -> Workloa
     )
 
 
-def measured(name: str, count: int, rate_per_s: float, prompt: int, output: int) -> Row:
-    """One row of the table."""
-    served = replace(
-        deployment(), model=model(name), tensor_parallel_size=MODELS[name], max_model_len=4096
+def vllm(name: str) -> Deployment:
+    """vLLM as it would serve the model."""
+    ranks = MODELS[name]
+    return replace(deployment(), model=model(name), tensor_parallel_size=ranks, max_model_len=4096)
+
+
+def sglang(*, overlap: bool) -> Deployment:
+    """SGLang with room for all requests of a case, its loop with or without overlap."""
+    return replace(
+        deployment(),
+        engine="sglang",
+        engine_version="0.5.23",
+        policy=SglangPolicy(disable_overlap_schedule=not overlap),
+        block_size=1,
+        max_model_len=4096,
+        max_num_seqs=2048,
+        num_gpu_blocks_override=400_000,
+        enable_prefix_caching=True,
     )
+
+
+def measured(served: Deployment, count: int, rate_per_s: float, prompt: int, output: int) -> Row:
+    """One row of the table."""
     traffic = workload(count, rate_per_s, prompt, output)
+    run(served, workload(1, 0.0, prompt, 2), RooflineSource())  # what is made once a process
     stepped, skipped = (
         run(served, traffic, RooflineSource(), mode=Mode(stepping=stepping))
         for stepping in (True, False)
@@ -70,7 +94,17 @@ def measured(name: str, count: int, rate_per_s: float, prompt: int, output: int)
     }
 
 
-if __name__ == "__main__":
+def tables(engine: str) -> Iterator[tuple[str, Deployment]]:
+    """A title and a deployment for each table of an engine."""
+    if engine == "sglang":
+        for overlap in (True, False):
+            loop = "with" if overlap else "without"
+            yield f"SGLang on virtual time: 8B, one H100, {loop} overlap", sglang(overlap=overlap)
+        return
     for name, ranks in MODELS.items():
-        rows = [in_fresh_process(measured, name, *case) for case in CASES]
-        show(f"vLLM on virtual time: {name}, {ranks} x H100", rows)
+        yield f"vLLM on virtual time: {name}, {ranks} x H100", vllm(name)
+
+
+if __name__ == "__main__":
+    for title, served in tables(sys.argv[1] if len(sys.argv) > 1 else "vllm"):
+        show(title, [in_fresh_process(measured, served, *case) for case in CASES])

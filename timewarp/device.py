@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from servecast.primitives.batch import Batch, Group
+from servecast.primitives.speculation import Speculation
 from servecast.primitives.step_cost import StepCost
 from servecast.timewarp.clock import VirtualClock
 from servecast.timewarp.oracle import END
 from servecast.timewarp.riders import Riders
 from servecast.timewarp.served import Served
-from servecast.timewarp.speculation import Speculation
 
 Work = Sequence[tuple[Served, int]]
 """Who is computed in a step, and how many tokens of each."""
@@ -102,6 +102,13 @@ class VirtualDevice:
             if any(ns <= steps[-1].end_ns for ns in until_ns):
                 break
         return steps
+
+    def again(self, step: Step, blocks_used: int) -> Step:
+        """The step behind one that decodes, of the same requests, who ride along."""
+        (group,) = step.batch.groups
+        batch = Batch((group._replace(context_sum=group.context_sum + group.sequences),))
+        start_ns, end_ns = self._pass(batch)
+        return Step(start_ns, end_ns, (), (), (), batch, group.sequences, (), blocks_used)
 
     def _pass(self, batch: Batch) -> tuple[int, int]:
         """When the first stage begins with a batch, and when the last is done with it."""

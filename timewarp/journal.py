@@ -5,11 +5,11 @@ from __future__ import annotations
 from array import array
 
 from servecast.simulator.records import Recorder
+from servecast.simulator.token_log import TokenLog
 from servecast.timewarp.batch_log import BatchLog
 from servecast.timewarp.device import Step
 from servecast.timewarp.oracle import END
 from servecast.timewarp.served import Served
-from servecast.timewarp.token_log import TokenLog
 
 
 class Journal:
@@ -25,20 +25,20 @@ class Journal:
         self.peak_blocks = 0
         self._batches = batches
         self._at_once = at_once
-        self._ends_ns = array("q")
+        self.ends_ns = array("q")
         """When the tokens of each row of the log were out."""
 
     @property
     def steps(self) -> int:
         """Steps recorded so far."""
-        return len(self._ends_ns)
+        return len(self.ends_ns)
 
     def note(self, step: Step, now_ns: int) -> list[Served]:
         """Record a step whose tokens are out at `now_ns`, and return who has finished."""
         if self._batches is not None:
             self._batches.note(step)
         if step.riders:
-            self.log.note_gaps(now_ns - self._ends_ns[-1], step.riders)
+            self.log.note_gaps(now_ns - self.ends_ns[-1], step.riders)
         finished: list[Served] = []
         for (served, _), tokens in zip(step.work, step.tokens, strict=True):
             if served.request.scheduled_ns is None:
@@ -46,7 +46,7 @@ class Journal:
             if tokens and not served.is_closed and self._hear(served, tokens, now_ns):
                 finished.append(served)
         self._log_row(step)
-        self._ends_ns.append(now_ns)
+        self.ends_ns.append(now_ns)
         return finished
 
     def _hear(self, served: Served, tokens: list[int], now_ns: int) -> bool:
@@ -56,7 +56,7 @@ class Journal:
             request.first_token_ns = now_ns
             request.first_run = row
         else:
-            self.log.note_gaps(now_ns - self._ends_ns[served.last_row], 1)
+            self.log.note_gaps(now_ns - self.ends_ns[served.last_row], 1)
         served.last_row = row
         if self._at_once:
             self.log.note_gaps(0, len(tokens) - 1)

@@ -15,9 +15,11 @@ from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
 from servecast.timewarp.oracle import END
 from servecast.timewarp.serving import Serving
+from servecast.timewarp.sglang_leaps import LeapingScheduler, counts_passes
 from servecast.timewarp.sglang_mail import Inbox, Outbox, channels, receive, send
 from servecast.timewarp.sglang_options import server_arguments
 from servecast.timewarp.sglang_seam import probe, replaced, srt
+from servecast.timewarp.sglang_transfers import DecodingScheduler, Sent, Transfers
 from servecast.timewarp.sglang_turns import Turns
 from servecast.timewarp.sglang_worker import Launcher, Req, VirtualModule, worker_class
 from servecast.timewarp.warped import warped
@@ -42,20 +44,33 @@ class SglangEngine:
     name = "SGLang"
 
     def __init__(
-        self, deployment: Deployment, options: Sequence[str], serving: Serving, turns: Turns
+        self,
+        deployment: Deployment,
+        options: Sequence[str],
+        serving: Serving,
+        turns: Turns,
+        *,
+        stepping: bool,
+        sent: Sent | None = None,
     ) -> None:
         """`options` are the words of `sglang.launch_server` but for the model.
+
+        With `stepping` its scheduler runs for each step; it does so anyway where it counts them,
+        and where prompts are `sent` to it.
 
         Raises InputError where SGLang refuses them, UnsupportedError for what is not emulated.
         """
         probe()
         self._clock = serving.device.clock
+        self._transfers = None if sent is None else Transfers(sent, serving)
         self._outbox, self._inbox = Outbox(), Inbox(turns.take)
         turns.outbox = self._outbox
         with TemporaryDirectory(prefix="servecast-") as folder:
             _write_model(Path(folder), deployment)
-            arguments = server_arguments(options, deployment, Path(folder))
+            decodes = sent is not None
+            arguments = server_arguments(options, deployment, Path(folder), decodes=decodes)
             self._launcher = Launcher(serving)
+            self.stepping = stepping or decodes or counts_passes(arguments)
             self.scheduler = self._start(arguments)
         self._launcher.overlaps = self.scheduler.enable_overlap
         self.scheduler.idle_sleeper = turns
@@ -81,8 +96,13 @@ class SglangEngine:
         ranks = context.SpawnRanks(world_rank=0, dp_rank=None, gpu_id=0)
         context.publish(arguments, role="scheduler", ranks=ranks)
         theirs = srt("managers.scheduler").Scheduler
-        own = {"launcher": self._launcher}
-        scheduler: Any = type("VirtualScheduler", (VirtualScheduler, theirs), own)
+        own = {"launcher": self._launcher, "transfers": self._transfers}
+        ours: list[type] = [VirtualScheduler]
+        if self._transfers is not None:
+            ours.insert(0, DecodingScheduler)
+        elif not self.stepping:
+            ours.insert(0, LeapingScheduler)
+        scheduler: Any = type("VirtualScheduler", (*ours, theirs), own)
         hook = sys.excepthook
         try:
             with self._in_place(arguments):
@@ -102,6 +122,8 @@ class SglangEngine:
             (srt(f"{components}.request_receiver"), "sock_recv", receive),
             (srt(f"{components}.output_sender"), "sock_send", send),
         ]
+        if self._transfers is not None:
+            places += self._transfers.places()
         if arguments is not None:
             worker = worker_class(
                 self._launcher, arguments.max_total_tokens, arguments.max_running_requests

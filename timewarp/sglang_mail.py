@@ -90,8 +90,13 @@ def channels(inbox: Inbox, outbox: Outbox) -> Any:
     )
 
 
-def request_message(served: Served, *, stream: bool) -> object:
-    """A request as SGLang's tokenizer hands it to the scheduler."""
+def request_message(served: Served, *, stream: bool, is_sent: bool = False) -> object:
+    """A request as SGLang's tokenizer hands it to the scheduler.
+
+    One that `is_sent` comes with the name of the place where its prompt is computed.
+    """
+    host = srt("disaggregation.utils").FAKE_BOOTSTRAP_HOST
+    origin = {"bootstrap_host": host, "bootstrap_port": 1, "bootstrap_room": served.request.index}
     params = srt("sampling.sampling_params").SamplingParams(
         max_new_tokens=served.request.max_tokens, temperature=0.0
     )
@@ -109,6 +114,7 @@ def request_message(served: Served, *, stream: bool) -> object:
         top_logprobs_num=0,
         token_ids_logprob=None,
         stream=stream,
+        **(origin if is_sent else {}),
     )
 
 

@@ -22,6 +22,9 @@ _UNDER_TEST = (
 )
 """Said last, so that they hold: a virtual device has one rank, whose cost is that of all."""
 
+_DECODES = ("--disaggregation-mode", "decode", "--disaggregation-transfer-backend", "fake")
+"""Said of a server whose prompts come from another one."""
+
 _NEUTRAL: dict[str, object] = {
     "pp_size": 1,
     "dp_size": 1,
@@ -37,6 +40,7 @@ _NEUTRAL: dict[str, object] = {
     "enable_pdmux": False,
     "dllm_algorithm": None,
     "max_queued_requests": None,
+    "scheduler_recv_interval": 1,
 }
 """Options that have to stay as they are, for what they switch on is not emulated."""
 
@@ -72,8 +76,12 @@ def server_words(deployment: Deployment, num_blocks: int) -> list[str]:
     ]
 
 
-def server_arguments(words: Sequence[str], deployment: Deployment, model: Path) -> Any:
+def server_arguments(
+    words: Sequence[str], deployment: Deployment, model: Path, *, decodes: bool = False
+) -> Any:
     """SGLang's own `ServerArgs` of these options, with the defaults of the target accelerator.
+
+    With `decodes` the server takes over prompts that another one computes.
 
     Raises InputError for options that SGLang refuses or that leave the pool's size open,
     UnsupportedError for what is not emulated.
@@ -82,8 +90,8 @@ def server_arguments(words: Sequence[str], deployment: Deployment, model: Path) 
     parser = _Words(prog="sglang", allow_abbrev=False)
     server_args.add_cli_args(parser)
     first = ("--model-path", str(model), "--page-size", str(DEFAULT_PAGE_SIZE))
-    parsed = parser.parse_args([*first, *words, *_UNDER_TEST])
-    _refuse(parsed)
+    _refuse(parser.parse_args([*first, *words]))
+    parsed = parser.parse_args([*first, *words, *_UNDER_TEST, *(_DECODES if decodes else ())])
     hook = srt("arg_groups.memory_hook")
 
     def memory_mib(_: object) -> float:

@@ -13,10 +13,26 @@ class HollowCache:
 
     mem_usage = 0
     post_capture_active = False
+    layer_num = 0
+    start_layer = 0
+    cpu_copy_carries_mamba = False
 
     def __init__(self, size: int, page_size: int) -> None:
         self.size = size
         self.page_size = page_size
+
+    def maybe_get_custom_mem_pool(self) -> None:
+        """It has no memory of any kind."""
+
+    def get_contiguous_buf_infos(self) -> tuple[list[int], list[int], list[int]]:
+        """There is nothing to send or receive."""
+        return [], [], []
+
+    def get_cpu_copy(self, *_: object, **__: object) -> None:
+        """There is nothing to keep of a request that is taken back."""
+
+    def load_cpu_copy(self, *_: object, **__: object) -> None:
+        """Nor to restore."""
 
 
 class HollowEmbeddings:
@@ -35,6 +51,7 @@ class HollowRunner:
     """
 
     device = "cpu"
+    kv_cache_dtype_str = "bfloat16"
     model = SimpleNamespace()
     spec_algorithm = None
     attn_backend = None
@@ -65,12 +82,7 @@ class HollowRunner:
         self.graph_time_usage: dict[str, float] = {}
         self.ngram_embedding_manager = HollowEmbeddings()
         self.forward_stream = torch.cpu.Stream()
-        self.req_to_token_pool = srt("mem_cache.memory_pool").ReqToTokenPool(
-            size=max_running_requests,
-            max_context_len=model_config.context_len,
-            device=self.device,
-            enable_memory_saver=False,
-        )
+        self.req_to_token_pool = _rows(max_running_requests, model_config.context_len)
         self.token_to_kv_pool = HollowCache(num_tokens, page_size)
         self.token_to_kv_pool_allocator = _allocator(self.token_to_kv_pool, torch.bfloat16)
 
@@ -82,6 +94,21 @@ class HollowRunner:
 
     def prewarm_sampling(self) -> None:
         """There is nothing to sample."""
+
+
+def _rows(max_running_requests: int, context_len: int) -> Any:
+    """The table of where requests lie; one that decodes for others has rows for those to come."""
+    disaggregation = srt("runtime_context").get_disagg()
+    shared: dict[str, Any] = {
+        "size": max_running_requests,
+        "max_context_len": context_len,
+        "device": HollowRunner.device,
+        "enable_memory_saver": False,
+    }
+    if disaggregation.disaggregation_mode != "decode":
+        return srt("mem_cache.memory_pool").ReqToTokenPool(**shared)
+    spare = disaggregation.disaggregation_decode_extra_slots
+    return srt("disaggregation.decode").DecodeReqToTokenPool(pre_alloc_size=spare, **shared)
 
 
 def _allocator(cache: HollowCache, dtype: object) -> Any:

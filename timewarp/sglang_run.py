@@ -15,16 +15,19 @@ from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.records import merge
 from servecast.simulator.result import Result
-from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop
+from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop, refuse_sessions
 from servecast.timewarp.batch_log import BatchLog
 from servecast.timewarp.clock import VirtualClock
 from servecast.timewarp.device import VirtualDevice
 from servecast.timewarp.journal import Journal
+from servecast.timewarp.mode import Mode
 from servecast.timewarp.serving import Serving
 from servecast.timewarp.sglang_engine import SglangEngine
+from servecast.timewarp.sglang_transfers import Sent
 from servecast.timewarp.sglang_turns import Turns
 from servecast.traces.workload import Workload
 
+DEFAULT = Mode()
 SPARE_TOKENS = 2
 """Of the model length, that SGLang gives to nobody: it ends requests two tokens before it."""
 
@@ -35,10 +38,19 @@ class SglangRun:
 
     result: Result
     batches: BatchLog
-    steps: int
+    """Empty unless they were asked for."""
+    stepping: bool
+    """Whether the scheduler was run for each step, and not for many at once."""
+    turns_ns: Sequence[int]
+    """For each step, when SGLang looked for requests after it: its tokens are out then."""
     cpu_s: float
     """CPU time of the run, the engine's start-up not counted."""
     startup_cpu_s: float
+
+    @property
+    def steps(self) -> int:
+        """How many there were."""
+        return len(self.turns_ns)
 
 
 def emulate_sglang(
@@ -46,24 +58,28 @@ def emulate_sglang(
     workload: Workload,
     options: Sequence[str],
     cost: StepCost,
+    mode: Mode = DEFAULT,
     *,
-    flow: float | None = None,
+    sent: Sent | None = None,
 ) -> SglangRun:
     """Run `workload` through SGLang's own event loop, started with `options` (of its server).
 
-    `flow` makes the clock flow: virtual nanoseconds for each of the control loop's CPU time, in
-    place of `cost`'s host time. Raises InputError where no request fits the model length or SGLang
-    refuses the options, UnsupportedError for what is not emulated or not installed, and
-    ServecastError where the engine fails.
+    Where prompts are `sent`, it is the server that decodes of a disaggregated pair.
+
+    Raises InputError where no request fits the model length or SGLang refuses the options,
+    UnsupportedError for what is not emulated or not installed, and ServecastError where the engine
+    fails.
     """
+    refuse_sessions(workload)
     admission = _admission(deployment, workload)
-    device = VirtualDevice(VirtualClock(scale=flow), cost)
+    device = VirtualDevice(VirtualClock(scale=mode.flow), cost)
     serving = Serving(device, _arrivals(admission, workload))
     batches = BatchLog(0)
-    journal = Journal(0, batches)
-    turns = Turns(serving, journal, deployment.block_size)
+    journal = Journal(0, batches if mode.log_batches else None)
+    turns = Turns(serving, journal, deployment.block_size, are_sent=sent is not None)
+    stepping = mode.stepping or mode.log_batches or device.clock.is_flowing
     begun_s = time.process_time()
-    engine = SglangEngine(deployment, options, serving, turns)
+    engine = SglangEngine(deployment, options, serving, turns, stepping=stepping, sent=sent)
     started_s = time.process_time()
     try:
         _run(engine, device.clock)
@@ -72,7 +88,7 @@ def emulate_sglang(
         engine.close()
     rejected = np.union1d(admission.rejected, np.array(turns.rejected, dtype=np.int64))
     result = _result(deployment, workload, journal, cost, rejected, engine.num_blocks)
-    return SglangRun(result, batches, journal.steps, cpu_s, started_s - begun_s)
+    return SglangRun(result, batches, engine.stepping, journal.ends_ns, cpu_s, started_s - begun_s)
 
 
 def _admission(deployment: Deployment, workload: Workload) -> Admission:

@@ -20,14 +20,20 @@ class Turns:
 
     outbox: Outbox
 
-    def __init__(self, serving: Serving, journal: Journal, block_size: int) -> None:
-        """`block_size` is that of the chains of the requests."""
+    def __init__(
+        self, serving: Serving, journal: Journal, block_size: int, *, are_sent: bool = False
+    ) -> None:
+        """`block_size` is that of the chains of the requests.
+
+        Of those that `are_sent` the prompts are computed elsewhere.
+        """
         self.rejected: list[int] = []
         """Indices of requests that the engine did not take."""
         self._serving = serving
         self._arrivals = serving.arrivals
         self._journal = journal
         self._block_size = block_size
+        self._are_sent = are_sent
         self._open = 0
         self._idle = 0
         self._is_over = False
@@ -57,6 +63,8 @@ class Turns:
     def maybe_sleep(self) -> None:
         """Jump to the next arrival, or end the loop: SGLang says that it has nothing to do."""
         self._idle = 0
+        if self._serving.done:
+            return  # somebody ended without a step, which the next turn notes
         coming_ns = self._arrivals.next_ns()
         if coming_ns is not None:
             self._serving.device.clock.jump_to(coming_ns)
@@ -69,14 +77,17 @@ class Turns:
         served = Served(request, self._block_size)
         self._serving.requests[str(request.index)] = served
         self._open += 1
-        return request_message(served, stream=self._serving.device.clock.is_flowing)
+        is_flowing = self._serving.device.clock.is_flowing
+        return request_message(served, stream=is_flowing, is_sent=self._are_sent)
 
     def _note(self) -> int:
         """Record the steps that are over; how many requests are."""
         clock, requests = self._serving.device.clock, self._serving.requests
         finished: dict[str, int] = {}
         while self._serving.done:
-            for served in self._journal.note(self._serving.done.popleft(), clock.now_ns()):
+            step = self._serving.done.popleft()
+            out_ns = clock.now_ns() if clock.is_flowing else step.end_ns
+            for served in self._journal.note(step, out_ns):
                 finished[str(served.request.index)] = served.request.output_tokens
         ended = self.outbox.drain()
         declared = {rid: end.tokens for rid, end in ended.items() if end.reason != "abort"}

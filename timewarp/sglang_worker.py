@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -52,9 +52,9 @@ class Forward(Protocol):
 
 
 class Flight(NamedTuple):
-    """A step whose output the scheduler has not looked at yet."""
+    """Steps whose output the scheduler has not looked at yet, and will at once."""
 
-    step: Step
+    steps: list[Step]
     reqs: Sequence[Req]
 
 
@@ -85,22 +85,60 @@ class Launcher:
         preempted, self.preempted = self.preempted, []
         step = serving.device.run(work, preempted, serving.blocks_used())
         # The scheduler edits its list of requests while the step runs.
-        self.flights.append(Flight(step, tuple(batch.reqs)))
+        self.flights.append(Flight([step], tuple(batch.reqs)))
         if not self.overlaps:
             self.land()
         return [tokens[-1] if tokens else END for tokens in step.tokens]
 
+    def leap(self, may_go_on: Callable[[], bool]) -> list[list[int]]:
+        """Let the requests launched last decode on, step by step; what each of them says.
+
+        Until somebody has its last token, somebody arrives, or `may_go_on`, which is asked when
+        nothing else stands against a step, says no.
+        """
+        serving = self.serving
+        trail = [flight.steps[-1] for flight in self.flights] or [serving.done[-1]]
+        looks = -len(trail)  # the step whose end lets the scheduler look for requests
+        first, before = trail[-1], len(trail)
+        left = min(each.request.output_tokens - each.request.emitted for each, _ in first.work)
+        next_ns = serving.arrivals.next_ns()
+        while len(trail) - before < left and (next_ns is None or next_ns > trail[looks].end_ns):
+            if not may_go_on():
+                break
+            trail.append(serving.device.again(trail[-1], serving.blocks_used()))
+        return self._say(first, trail[before:]) if len(trail) > before else []
+
+    def _say(self, first: Step, steps: list[Step]) -> list[list[int]]:
+        """The tokens of `steps` behind `first`: those of the last are its own, as it may be the
+        last of a request, or be dropped; the others ride along."""
+        requests = [served for served, _ in first.work]
+        said = [each.take(len(steps) - 1) if len(steps) > 1 else [] for each in requests]
+        for tokens, more in zip(first.tokens, said, strict=True):
+            tokens.extend(more)
+        past = [each.computed for each in requests]
+        ends = [each.take(1) for each in requests]
+        last = replace(steps[-1], work=first.work, past=past, tokens=ends, riders=0)
+        if self.overlaps:
+            reqs = self.flights.pop().reqs
+            self.flights[-1].steps.extend([first, *steps[:-1]])
+            self.flights.append(Flight([last], reqs))
+        else:
+            self.serving.done.extend([*steps[:-1], last])
+            self.serving.device.clock.jump_to(last.end_ns)
+        return [[*more, *end] for more, end in zip(said, ends, strict=True)]
+
     def land(self) -> None:
-        """Wait for the oldest step in flight, whose tokens are read then."""
-        step, reqs = self.flights.popleft()
-        self.serving.device.clock.jump_to(step.end_ns)
+        """Wait for the oldest steps in flight, whose tokens are read then."""
+        steps, reqs = self.flights.popleft()
+        self.serving.device.clock.jump_to(steps[-1].end_ns)
         if any(_is_unheard(req) for req in reqs):
+            (step,) = steps  # nobody was retracted since a leap
             heard = [
                 [] if _is_unheard(req) else tokens
                 for req, tokens in zip(reqs, step.tokens, strict=True)
             ]
-            step = replace(step, tokens=heard)
-        self.serving.done.append(step)
+            steps = [replace(step, tokens=heard)]
+        self.serving.done.extend(steps)
 
     def _placed(self, batch: Forward) -> list[tuple[Served, int]]:
         decoding = {req.rid for req in batch.decoding_reqs or ()}

@@ -9,14 +9,20 @@ import numpy as np
 
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.step_cost import StepCost
+from servecast.timewarp.mode import Mode
 from servecast.timewarp.sglang_options import server_words
 from servecast.timewarp.sglang_run import SglangRun, emulate_sglang
+from servecast.timewarp.sglang_transfers import Sent
 from servecast.traces.prefixes import prefixes
 from servecast.traces.workload import Workload
 from tests.constant_cost import ConstantStepCost
 from tests.timewarp.emulated_cases import PLAIN, requests
 
 STEP_NS = 10_000_000
+LOGGED = Mode(log_batches=True)
+"""Each step on its own, and who was computed in it."""
+FLOWING = Mode(flow=1.0, log_batches=True)
+"""The loop's own CPU time counts."""
 NORMAL = "--disable-overlap-schedule"
 DEPLOYMENT = dataclasses.replace(
     PLAIN,
@@ -34,12 +40,13 @@ def emulated(
     num_tokens: int = 20_000,
     deployment: Deployment = DEPLOYMENT,
     cost: StepCost | None = None,
-    flow: float | None = None,
+    mode: Mode = LOGGED,
+    sent: Sent | None = None,
 ) -> SglangRun:
     """A run with a KV pool of so many tokens; further options are as on SGLang's command line."""
     words = [*server_words(deployment, num_tokens // deployment.block_size), *options]
     cost = cost or ConstantStepCost(STEP_NS)
-    return emulate_sglang(deployment, workload, words, cost, flow=flow)
+    return emulate_sglang(deployment, workload, words, cost, mode, sent=sent)
 
 
 def declared(workload: Workload) -> Workload:

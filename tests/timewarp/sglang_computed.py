@@ -19,7 +19,7 @@ from servecast.timewarp.sglang_seam import probe, srt
 from servecast.timewarp.sglang_worker import Launcher
 from servecast.traces.workload import Workload
 from tests.constant_cost import ConstantStepCost
-from tests.timewarp.sglang_cases import emulated
+from tests.timewarp.sglang_cases import FLOWING, emulated
 
 MODEL = {
     "architectures": ["LlamaForCausalLM"],
@@ -47,22 +47,26 @@ def computed(
         patch.setattr(sglang_engine, "worker_class", _worker_class)
         patch.setattr(sglang_engine, "_write_model", _write_model)
         cost = ConstantStepCost(0)  # what a step takes is on the clock already
-        return emulated(workload, *options, num_tokens=num_tokens, cost=cost, flow=1.0)
+        return emulated(workload, *options, num_tokens=num_tokens, cost=cost, mode=FLOWING)
 
 
 def durations_ns(run: SglangRun) -> list[int]:
-    """From the end of one step to the end of the next, or from an arrival where none waited."""
+    """From where SGLang looked for requests before a step to where it did after it.
+
+    Where it waited for a request, from that one's arrival. Who arrives while the output of a step
+    is worked on is thus on the same side of the boundary in a replay.
+    """
     arrivals = np.sort(run.result.records.arrival_ns)
     finishes = np.sort(run.result.records.finish_ns)
     durations: list[int] = []
     last_ns = 0
-    for batch in run.batches.batches:
+    for turn_ns in run.turns_ns:
         seen = int(np.searchsorted(arrivals, last_ns, "right"))
         begin_ns = last_ns
-        if seen == np.searchsorted(finishes, batch.end_ns, "left"):  # it was idle
+        if seen == np.searchsorted(finishes, turn_ns, "left"):  # it was idle
             begin_ns = max(last_ns, int(arrivals[seen]))
-        durations.append(batch.end_ns - begin_ns)
-        last_ns = batch.end_ns
+        durations.append(turn_ns - begin_ns)
+        last_ns = turn_ns
     return durations
 
 

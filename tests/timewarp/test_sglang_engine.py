@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,8 @@ from tests.constant_cost import ConstantStepCost
 from tests.timewarp.emulated_cases import burst, poisson, requests
 from tests.timewarp.sglang_cases import (
     DEPLOYMENT,
+    FLOWING,
+    LOGGED,
     NORMAL,
     STEP_NS,
     declared,
@@ -29,10 +30,7 @@ from tests.timewarp.sglang_cases import (
     sharing,
 )
 
-pytestmark = [
-    pytest.mark.engine(name="sglang"),
-    pytest.mark.skipif(find_spec("sglang") is None, reason="SGLang is not installed"),
-]
+pytestmark = pytest.mark.engine(name="sglang")
 
 MS = 1_000_000
 THREE = requests([0.0, 0.005, 0.02], [700, 100, 30], [3, 2, 2])
@@ -175,7 +173,7 @@ def test_sglangs_own_clocks_are_virtual(monkeypatch: pytest.MonkeyPatch) -> None
 def overhead_s(*options: str) -> float:
     """What the control loop's own CPU time adds to a run."""
     workload = burst(16, [100], [200])
-    frozen, flowing = (emulated(workload, *options, flow=flow) for flow in (None, 1.0))
+    frozen, flowing = (emulated(workload, *options, mode=mode) for mode in (LOGGED, FLOWING))
     return flowing.result.duration_s - frozen.result.duration_s
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -18,26 +16,9 @@ from servecast.timewarp.sglang_engine import SglangEngine
 from servecast.timewarp.sglang_run import SglangRun, emulate_sglang
 from tests.constant_cost import ConstantStepCost
 from tests.timewarp.emulated_cases import burst, requests
-from tests.timewarp.sglang_cases import DEPLOYMENT, NORMAL, STEP_NS, emulated
+from tests.timewarp.sglang_cases import DEPLOYMENT, LOGGED, NORMAL, STEP_NS, emulated
 
-engine = [
-    pytest.mark.engine(name="sglang"),
-    pytest.mark.skipif(find_spec("sglang") is None, reason="SGLang is not installed"),
-]
-
-
-def each_of(*marks: pytest.MarkDecorator) -> Callable[[Any], Any]:
-    """Several marks as one."""
-
-    def marked(test: Any) -> Any:
-        for mark in marks:
-            test = mark(test)
-        return test
-
-    return marked
-
-
-with_engine = each_of(*engine)
+with_engine = pytest.mark.engine(name="sglang")
 
 
 class Breaking(ConstantStepCost):
@@ -151,6 +132,7 @@ def test_an_engine_that_schedules_nothing_is_not_waited_for(
         (("--pp-size", "2"), UnsupportedError, "--pp-size 2 is not emulated"),
         (("--enable-hierarchical-cache",), UnsupportedError, "enable-hierarchical-cache"),
         (("--disaggregation-mode", "decode"), UnsupportedError, "disaggregation-mode decode"),
+        (("--scheduler-recv-interval", "4"), UnsupportedError, "scheduler-recv-interval 4"),
         (("--speculative-algorithm", "NGRAM"), UnsupportedError, "speculative-algorithm"),
     ],
 )
@@ -181,7 +163,8 @@ def test_defaults_are_those_of_the_target() -> None:
 def emulated_words(*words: str) -> SglangRun:
     """A prompt of 10,000 tokens on a server started with these words alone."""
     long = dataclasses.replace(DEPLOYMENT, max_model_len=16384)
-    return emulate_sglang(long, burst(1, [10_000], [2]), words, ConstantStepCost(STEP_NS))
+    cost = ConstantStepCost(STEP_NS)
+    return emulate_sglang(long, burst(1, [10_000], [2]), words, cost, LOGGED)
 
 
 @with_engine

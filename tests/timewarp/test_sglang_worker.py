@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pytest
+
 from servecast.primitives.batch import Batch, Group, StepTime
 from servecast.simulator.request import Request
 from servecast.timewarp.arrivals import OpenLoop
@@ -76,9 +78,10 @@ class FakeBatch:
 class Bench:
     """A launcher with requests of 10 prompt tokens and 3 output tokens."""
 
-    def __init__(self, count: int, *, overlaps: bool) -> None:
+    def __init__(self, count: int, *, overlaps: bool, next_ns: int = 1_000_000) -> None:
         self.cost = Watched()
-        self.serving = Serving(VirtualDevice(VirtualClock(), self.cost), OpenLoop(iter(())))
+        coming = OpenLoop(iter([Request(count, next_ns, 10, 3, 100)]))
+        self.serving = Serving(VirtualDevice(VirtualClock(), self.cost), coming)
         self.reqs = [FakeReq(str(index), [1] * 10) for index in range(count)]
         for index in range(count):
             self.serving.requests[str(index)] = Served(Request(index, 0, 10, 3, 100), 1)
@@ -138,7 +141,7 @@ def test_with_overlap_steps_follow_each_other_and_an_event_waits_for_its_own() -
     event.synchronize()
     assert clock.now_ns() == STEP_NS
     assert [step.end_ns for step in bench.serving.done] == [STEP_NS]
-    assert [flight.step.start_ns for flight in bench.launcher.flights] == [STEP_NS]
+    assert [flight.steps[0].start_ns for flight in bench.launcher.flights] == [STEP_NS]
 
 
 def test_the_token_of_who_was_retracted_meanwhile_is_dropped_and_said_again() -> None:
@@ -150,7 +153,7 @@ def test_the_token_of_who_was_retracted_meanwhile_is_dropped_and_said_again() ->
     bench.launcher.land()
     first, second = bench.text(0, 0, 1), bench.text(1, 0, 1)
     assert bench.serving.done[0].tokens == [first, []]
-    assert bench.launcher.flights[0].step.preempted == [1]
+    assert bench.launcher.flights[0].steps[0].preempted == [1]
     bench.reqs[1].is_retracted = False
     assert bench.extend((1, 10, 0)) == second
 
@@ -175,3 +178,36 @@ def test_tokens_found_in_the_cache_are_those_of_the_first_admission() -> None:
     bench.extend((0, 2, 4))
     bench.extend((0, 4, 6))
     assert bench.serving.requests["0"].request.cached_tokens == 4
+
+
+def test_a_leap_goes_on_to_the_first_last_token() -> None:
+    bench = Bench(2, overlaps=False)
+    bench.serving.requests["0"].request.output_tokens = 4
+    bench.serving.requests["1"].request.output_tokens = 9
+    bench.extend((0, 10, 0), (1, 10, 0))
+    bench.decode(0, 1)
+    answers = iter([True] * 9)
+    said = bench.launcher.leap(lambda: next(answers))
+    assert said == [[*bench.text(0, 2, 1), END], bench.text(1, 2, 2)]
+    assert len(list(answers)) == 7
+    assert [step.end_ns // STEP_NS for step in bench.serving.done] == [1, 2, 3, 4]
+    assert bench.cost.batches[-1].groups == (Group(1, 2, 24, 0, True),)
+
+
+@pytest.mark.parametrize(("overlaps", "steps"), [(False, 0), (True, 1)])
+def test_a_leap_ends_where_the_scheduler_would_see_an_arrival(overlaps: bool, steps: int) -> None:
+    """It looks when a step ends or, with overlap, when the one before it does."""
+    bench = Bench(1, overlaps=overlaps, next_ns=2 * STEP_NS)
+    bench.serving.requests["0"].request.output_tokens = 9
+    bench.extend((0, 10, 0))
+    bench.decode(0)
+    said = bench.launcher.leap(lambda: True)
+    assert [len(tokens) for tokens in said] == [steps] * steps
+
+
+def test_a_leap_takes_no_step_that_the_scheduler_refuses() -> None:
+    bench = Bench(1, overlaps=False)
+    bench.extend((0, 10, 0))
+    bench.decode(0)
+    assert bench.launcher.leap(lambda: False) == []
+    assert len(bench.serving.done) == 2
