@@ -12,7 +12,7 @@ import pytest
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
 from servecast.simulator.admission import Admission
-from servecast.simulator.engine import Engine
+from servecast.simulator.any_engine import AnyEngine
 from servecast.simulator.lone_engine import serve_closed_loop
 from servecast.timewarp.foreign import foreign
 from servecast.traces.prefixes import prefixes
@@ -154,7 +154,7 @@ CASES = (
 )  # fmt: skip
 
 
-def serve(engine: Engine, case: Case) -> None:
+def serve(engine: AnyEngine, case: Case) -> None:
     """The simulator's engine serves all that the case's clients send."""
     requests, traffic = admitted(case).requests(), case.workload
     if traffic.concurrency is not None:

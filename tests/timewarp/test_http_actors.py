@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from servecast.errors import ServecastError
+from servecast.errors import InputError, ServecastError
 from servecast.timewarp.actor_group import Actor, run_actors
-from servecast.timewarp.http_emulate import emulate_server
+from servecast.timewarp.http_emulate import ServerEmulation, emulate_server
+from servecast.timewarp.mode import Front, Mode
 from tests.timewarp import vllm_actors
 from tests.timewarp.vllm_actors import CASE, COST
 
@@ -34,12 +33,22 @@ def pair(output: Path, killed_at: str = "") -> dict[str, Actor]:
     }
 
 
-def test_two_processes_measure_what_one_does_to_the_last_digit(tmp_path: Path) -> None:
-    run_actors(pair(tmp_path / "report"))
-    together = emulate_server(CASE.deployment, CASE.workload, vllm_actors.options(), COST).report
-    apart = json.loads((tmp_path / "report").read_text("utf-8"))
-    assert apart == dataclasses.asdict(together)
-    assert len(apart["ttft_s"]) == len(CASE.workload)
+def served(front: Front, *more: str) -> ServerEmulation:
+    options = [*vllm_actors.options(), *more]
+    return emulate_server(CASE.deployment, CASE.workload, options, COST, Mode(front=front))
+
+
+def test_two_processes_measure_what_one_does_to_the_last_digit() -> None:
+    together, apart = served(Front.SERVER), served(Front.PROCESSES)
+    assert apart.report == together.report
+    assert apart.result.records.finish_ns.tolist() == together.result.records.finish_ns.tolist()
+    assert apart.steps == together.steps
+    assert len(apart.report.ttft_s) == len(CASE.workload)
+
+
+def test_what_the_server_s_process_refuses_is_raised_here() -> None:
+    with pytest.raises(InputError, match="--no-such-option"):
+        served(Front.PROCESSES, "--no-such-option")
 
 
 def test_a_server_that_is_killed_is_named_and_the_client_does_not_hang(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,50 +9,19 @@ import numpy as np
 import pytest
 
 from servecast.errors import InputError
-from servecast.primitives.batch import Batch, Group
+from servecast.primitives.batch import Batch
 from servecast.primitives.cost_file import read_costs, write_costs
 from servecast.primitives.cost_store import CostStore
 from servecast.primitives.cost_table import CostTable, cost_table
 from servecast.timewarp.recorded_step_cost import RecordedStepCost
 from servecast.timewarp.recorded_steps import recorded_tables
 from servecast.timewarp.recorded_work import StepWork, pairs
+from tests.recordings import batches, decode, mixed, server_tables, truth_ns
 from tests.timewarp.test_recorder import DEVICE, HOST
 
 
-def decode(sequences: int, mean: int) -> Batch:
-    return Batch((Group(1, sequences, sequences * mean, 0, True),))
-
-
-def mixed(sequences: int, mean: int, *chunks: tuple[int, int]) -> Batch:
-    groups = [Group(new, 1, past) for new, past in chunks]
-    return Batch((Group(1, sequences, sequences * mean, 0, True), *groups))
-
-
-def truth_ns(batch: Batch) -> int:
-    """A server of its own: decodes by what they read, prompts by tokens and pairs."""
-    work = StepWork.of(batch)
-    if work.is_decode:
-        return 4_000_000 + 20_000 * work.sequences + 3 * work.context_tokens
-    tokens = work.queries + work.new_tokens
-    return 7_000_000 + 9_000 * tokens + 3 * work.context_tokens + work.pairs // 4
-
-
-def batches() -> Iterator[Batch]:
-    rng = np.random.default_rng(3)
-    for _ in range(80):
-        sequences, mean, new, past = rng.integers(1, [64, 2000, 512, 900]).tolist()
-        yield decode(sequences, mean)
-        yield mixed(sequences, mean, (new, past), (new // 2 + 1, 0))
-
-
 def tables() -> list[CostTable]:
-    known = list(batches())
-    points = np.array([StepWork.of(batch) for batch in known], dtype=np.int64)
-    device = np.array([truth_ns(batch) / 1e9 for batch in known])
-    return [
-        cost_table(DEVICE, points, device),
-        cost_table(HOST, points, np.full(len(known), 300e-6)),
-    ]
+    return server_tables(model="m")
 
 
 COST = RecordedStepCost(*recorded_tables(tables()))
@@ -72,6 +40,19 @@ def test_what_was_not_recorded_goes_with_what_is_in_it(batch: Batch) -> None:
     assert not COST.is_recorded(batch)
     assert COST.step(batch).device_ns == pytest.approx(truth_ns(batch), rel=0.01)
     assert COST.step(batch).host_ns == pytest.approx(300_000, rel=0.01)
+
+
+def test_the_error_is_how_far_recorded_steps_are_from_their_fit() -> None:
+    assert COST.relative_error < 0.001
+    noisy = RecordedStepCost(*recorded_tables(server_tables(noise=0.2)))
+    assert noisy.relative_error == pytest.approx(0.1, abs=0.02)  # the mean of 0 to 20 %
+
+
+def test_a_factor_holds_for_recorded_and_for_fitted_steps() -> None:
+    slower = RecordedStepCost(*recorded_tables(tables()), factor=1.5)
+    for batch in (next(batches()), decode(48, 777)):
+        assert slower.step(batch).device_ns == pytest.approx(1.5 * COST.step(batch).device_ns)
+    assert slower.relative_error == pytest.approx(COST.relative_error)
 
 
 def test_a_run_costs_what_its_steps_cost() -> None:

@@ -10,9 +10,10 @@ import pytest
 from servecast.domain import deployment, workload
 from servecast.emulation import run
 from servecast.loading import builtin
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.memory import ledger
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.engine import Engine
 from servecast.simulator.records import Records
 from servecast.simulator.request import Request

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
 
-from servecast.errors import InputError, ServecastError, UnsupportedError
+from servecast.errors import InputError, ServecastError
 from servecast.primitives.memory import ledger
 from servecast.search.vllm_arguments import arguments, words
 from servecast.simulator.simulate import scheduler_limits
@@ -56,12 +55,3 @@ def test_options_that_vllm_refuses_are_an_input_error_with_its_own_words() -> No
 def test_an_unknown_option_is_an_input_error_not_an_exit() -> None:
     with pytest.raises(InputError, match="--no-such-option"):
         emulate(PLAIN, TRAFFIC, [*OPTIONS, "--no-such-option"], ConstantStepCost(1))
-
-
-def test_several_engines_on_one_clock_are_refused_by_name() -> None:
-    queued = dataclasses.replace(PLAIN, replicas=2, routing="central_queue")
-    with pytest.raises(UnsupportedError, match="routing central_queue over 2 replicas"):
-        emulate(queued, TRAFFIC, OPTIONS, ConstantStepCost(1))
-    looping = dataclasses.replace(TRAFFIC, concurrency=2)
-    with pytest.raises(UnsupportedError, match="a closed loop over 2 replicas"):
-        emulate(dataclasses.replace(PLAIN, replicas=2), looping, OPTIONS, ConstantStepCost(1))

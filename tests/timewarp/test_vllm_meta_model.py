@@ -3,100 +3,31 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from servecast.emulation import host_time, run
-from servecast.primitives.accelerator import Accelerator
-from servecast.primitives.catalogue import accelerator, model
-from servecast.primitives.deployment import Deployment
+from servecast.primitives.catalogue import model
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.kv_cache_geometry import KvCacheGeometry, kv_cache_geometry
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.sharding import Sharding
 from servecast.primitives.weight_memory import weight_bytes
-from servecast.timewarp.arrivals import OpenLoop
-from servecast.timewarp.clock import VirtualClock
-from servecast.timewarp.device import VirtualDevice
 from servecast.timewarp.emulate import Emulation
-from servecast.timewarp.foreign import foreign
-from servecast.timewarp.meta_model import MetaModel, build_meta_model
 from servecast.timewarp.meta_model_config import meta_model_config
-from servecast.timewarp.serving import Serving
-from servecast.timewarp.vllm_engine import parse, write_model
-from servecast.timewarp.vllm_executor import executor_class
-from servecast.timewarp.vllm_platform import present
 from servecast.traces.workload import Workload
-from tests.constant_cost import ConstantStepCost
+from tests.meta_models import MEMORY, built, deployed
 from tests.timewarp.emulated_cases import burst
 
 pytestmark = pytest.mark.engine(name="vllm")
-
-GPU: Accelerator = accelerator("h200_sxm")
-MEMORY = 80 * 2**30
-NEXT = "Qwen/Qwen3-Next-80B-A3B-Instruct"
-
-
-@dataclass(frozen=True)
-class Built:
-    """A model as vLLM builds it, and the blocks that vLLM then makes of some memory."""
-
-    model: MetaModel
-    num_blocks: int
-    groups: list[tuple[str, int]]
 
 
 @pytest.fixture(autouse=True)
 def _with_vllm() -> None:  # pyright: ignore[reportUnusedFunction]
     pytest.importorskip("vllm")
-
-
-def deployed(name: str, **changes: Any) -> Deployment:
-    plain = Deployment(
-        model=model(name),
-        accelerator=GPU,
-        engine="vllm",
-        engine_version="0.32.0",
-        weights_dtype=Dtype.BF16,
-        kv_cache_dtype=Dtype.BF16,
-        max_model_len=2048,
-        max_num_seqs=64,
-        max_num_batched_tokens=2048,
-    )
-    return replace(plain, **changes)
-
-
-def engine_config(name: str, ranks: int) -> Any:
-    """vLLM's configuration for a model on the GPU, as its own parser makes it."""
-    present(GPU)
-    arguments = foreign("vllm.engine.arg_utils").EngineArgs
-    parser = arguments.add_cli_args(foreign("vllm.utils.argparse_utils").FlexibleArgumentParser())
-    serving = Serving(VirtualDevice(VirtualClock(), ConstantStepCost(1)), OpenLoop(iter(())))
-    with tempfile.TemporaryDirectory() as folder:
-        write_model(Path(folder), deployed(name))
-        words = ["--model", folder, "--skip-tokenizer-init", "--no-enable-prefix-caching"]
-        words += ["--tensor-parallel-size", str(ranks), "--block-size", "16"]
-        chosen = arguments.from_cli_args(parse(parser, [*words, "--max-model-len", "2048"]))
-        chosen.distributed_executor_backend = executor_class(serving)
-        return chosen.create_engine_config()
-
-
-def built(name: str, ranks: int) -> Built:
-    config = engine_config(name, ranks)
-    meta = build_meta_model(config)
-    layouts = foreign("vllm.v1.attention.backends.utils")
-    layouts.resolve_kv_cache_layout(config, [["LBNHC"]], list(meta.specs.values()))
-    cutting = foreign("vllm.v1.core.kv_cache_utils")
-    (cut,) = cutting.get_kv_cache_configs(config, [dict(meta.specs)], [MEMORY])
-    groups = [
-        (type(group.kv_cache_spec).__name__, len(group.layer_names))
-        for group in cut.kv_cache_groups
-    ]
-    return Built(meta, cut.num_blocks, groups)
 
 
 def ours(name: str, ranks: int) -> KvCacheGeometry:
@@ -119,7 +50,7 @@ def ours(name: str, ranks: int) -> KvCacheGeometry:
 def test_blocks_and_groups_are_those_of_the_arithmetic(
     name: str, ranks: int, kinds: list[tuple[str, int]]
 ) -> None:
-    meta, geometry = built(name, ranks), ours(name, ranks)
+    meta, geometry = built(model(name), ranks), ours(name, ranks)
     assert meta.groups == kinds
     assert [layers for _, layers in kinds] == [group.layers for group in geometry.groups]
     assert meta.num_blocks == geometry.num_blocks(MEMORY)
@@ -137,20 +68,11 @@ def test_blocks_and_groups_are_those_of_the_arithmetic(
 )
 def test_parameters_weigh_what_the_ledger_says(name: str, ranks: int, within: float) -> None:
     counted = weight_bytes(model(name), Sharding(ranks), Dtype.BF16)
-    assert counted == pytest.approx(built(name, ranks).model.parameter_bytes, rel=within)
+    assert counted == pytest.approx(built(model(name), ranks).model.parameter_bytes, rel=within)
 
 
 def test_the_well_known_size_of_llama_8b() -> None:
-    assert built("meta-llama/Llama-3.1-8B", 1).model.parameters == 8_030_261_248
-
-
-def test_a_recurrent_hybrid_has_its_groups() -> None:
-    pytest.importorskip("compressed_tensors")
-    meta, geometry = built(NEXT, 1), ours(NEXT, 1)
-    assert meta.groups == [("MambaSpec", 12)] * 3 + [("FullAttentionSpec", 12)]
-    assert [group.layers for group in geometry.groups] == [12] * 4
-    counted = weight_bytes(model(NEXT), Sharding(1), Dtype.BF16)
-    assert counted == pytest.approx(meta.model.parameter_bytes, rel=0.0001)
+    assert built(model("meta-llama/Llama-3.1-8B"), 1).model.parameters == 8_030_261_248
 
 
 def test_a_local_config_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -164,7 +86,7 @@ def test_a_local_config_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def served(workload: Workload, name: str, **changes: Any) -> Emulation:
-    deployment = deployed(name, **changes)
+    deployment = replace(deployed(model(name)), **changes)
     return run(deployment, workload, RooflineSource(), host_time(deployment))
 
 

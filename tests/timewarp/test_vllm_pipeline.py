@@ -10,8 +10,8 @@ import pytest
 
 from servecast.emulation import run
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import HostTime
 from servecast.timewarp.emulate import Emulation, emulate
 from servecast.timewarp.mode import Mode
 from servecast.traces.workload import Workload

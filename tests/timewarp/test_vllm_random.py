@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from servecast.emulation import run
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import HostTime
 from servecast.simulator.simulate import simulate
 from servecast.timewarp.mode import Mode
 from tests.timewarp.emulated_cases import Case, caching, limited, requests

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from servecast.primitives.batch import Batch, Group
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.kv_cache_geometry import kv_cache_geometry
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.sharding import Sharding
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.result import Result
 from servecast.timewarp.emulate import emulate
 from servecast.timewarp.remote_kv import Link
-from servecast.timewarp.remote_kv_run import Node, emulate_disaggregated, emulate_with_store
+from servecast.timewarp.remote_kv_run import emulate_disaggregated, emulate_with_store
+from servecast.timewarp.vllm_replica import Node
 from tests.emulated_options import options
 from tests.timewarp.emulated_cases import PLAIN, burst, requests
 

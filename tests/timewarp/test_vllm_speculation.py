@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from servecast.errors import UnsupportedError
+from servecast.primitives.drafted_cost import DraftedCost
+from servecast.primitives.dtype import Dtype
+from servecast.primitives.speculation import DraftModel, Speculation
 from servecast.simulator.records import Records
 from servecast.timewarp.emulate import Emulation, emulate
 from servecast.timewarp.mode import Mode
-from servecast.timewarp.speculation import Speculation
 from servecast.traces.workload import Workload
 from tests.constant_cost import ConstantStepCost
 from tests.emulated_options import options
@@ -26,7 +28,7 @@ COST = ConstantStepCost(MS)
 DRAFT = ConstantStepCost(MS // 10)
 CHANCES = (0.8, 0.5, 0.2)
 NGRAM = Speculation("ngram", 3, CHANCES)
-MODEL = Speculation("draft_model", 3, CHANCES, DRAFT)
+MODEL = Speculation("draft_model", 3, CHANCES, DraftModel(PLAIN.model, Dtype.BF16))
 CROWD = poisson(80, 8.0)
 
 
@@ -38,9 +40,10 @@ def _with_vllm() -> None:  # pyright: ignore[reportUnusedFunction]
 def emulated(
     speculation: Speculation | None, workload: Workload = CROWD, *, ahead: bool = False
 ) -> Emulation:
-    mode = Mode(log_batches=True, speculation=speculation)
-    served = dataclasses.replace(PLAIN, async_scheduling=ahead)
-    return emulate(served, workload, options(served, workload), COST, mode)
+    served = dataclasses.replace(PLAIN, async_scheduling=ahead, speculation=speculation)
+    drafts = speculation is not None and speculation.draft is not None
+    cost = DraftedCost(COST, DRAFT, 3) if drafts else COST
+    return emulate(served, workload, options(served, workload), cost, Mode(log_batches=True))
 
 
 def gaps(emulation: Emulation) -> int:
@@ -119,14 +122,15 @@ def test_drafts_that_are_all_rejected_change_nothing_where_verifying_is_free() -
 
 def test_speculation_goes_through_preemptions() -> None:
     cramped = limited(max_model_len=1024, num_gpu_blocks_override=97)
+    cramped = dataclasses.replace(cramped, speculation=NGRAM)
     crowd = burst(24, [120, 310, 64], [300, 200, 90])
     given = options(cramped, crowd)
-    emulation = emulate(cramped, crowd, given, COST, Mode(speculation=NGRAM))
+    emulation = emulate(cramped, crowd, given, COST)
     assert emulation.result.preemptions > 5
     assert gaps(emulation) == crowd.output_tokens.sum() - len(crowd)
 
 
 def test_drafts_over_pipeline_stages_are_refused_by_name() -> None:
-    staged = dataclasses.replace(PLAIN, pipeline_parallel_size=2)
+    staged = dataclasses.replace(PLAIN, pipeline_parallel_size=2, speculation=NGRAM)
     with pytest.raises(UnsupportedError, match="speculative decoding over pipeline stages"):
-        emulate(staged, CROWD, [], COST, Mode(speculation=NGRAM))
+        emulate(staged, CROWD, [], COST)
