@@ -9,15 +9,19 @@ from pathlib import Path
 from servecast.engine_limits import own_name
 from servecast.errors import InputError
 from servecast.faults import Fault
+from servecast.fields import first
 from servecast.options import VllmOptions
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
+from servecast.primitives.speculation import Speculation
 from servecast.scenario import Scenario
 
 Check = Callable[[Scenario], Iterator[Fault]]
 
 _ONLINE = {Dtype.FP32, Dtype.BF16, Dtype.FP16}
 """Checkpoint formats that vLLM can quantise to fp8 while it loads (`--quantization fp8`)."""
+_LOOKUP_AHEAD = "vLLM looks n-grams up under synchronous scheduling alone"
+_LOOKUP_HINT = "set async_scheduling to false, or draft with a model"
 
 
 def weights_dtype(model: ModelSpec, quantization: Dtype | None) -> Dtype:
@@ -46,6 +50,44 @@ def spec(scenario: Scenario) -> ModelSpec:
 
     found = model(scenario.model)
     return found if Path(scenario.model).is_absolute() else replace(found, name=scenario.model)
+
+
+def speculation(scenario: Scenario) -> Speculation | None:
+    """The scenario's drafts, on its model in the first of the formats that it lists.
+
+    Raises InputError and UnsupportedError as `SpeculationOptions.value` does, and InputError where
+    vLLM refuses to look n-grams up.
+    """
+    options = scenario.deployment
+    if not isinstance(options, VllmOptions) or options.speculation is None:
+        return None
+    drafts = options.speculation.num_speculative_tokens[0]
+    if drafts and options.speculation.method == "ngram" and options.async_scheduling[0]:
+        raise InputError(_LOOKUP_AHEAD, hint=_LOOKUP_HINT)
+    target = spec(scenario)
+    served = weights_dtype(target, first(options.quantization))
+    return options.speculation.value(target, served, scenario.seed)
+
+
+def drafts_go_with_target(scenario: Scenario) -> Iterator[Fault]:
+    """Drafts that do not go with the model, that no rank can hold, or that vLLM refuses."""
+    from servecast.primitives.sharding import Sharding, check
+
+    options, path = scenario.deployment, ("deployment", "speculation")
+    if not isinstance(options, VllmOptions) or options.speculation is None:
+        return
+    target = spec(scenario)
+    try:
+        draft = options.speculation.draft(target, target.weights_dtype)
+    except InputError as error:
+        yield Fault(path, error.message, error.hint)
+        return
+    if options.speculation.method == "ngram" and all(options.async_scheduling):
+        yield Fault((*path, "method"), _LOOKUP_AHEAD, _LOOKUP_HINT)
+    if draft is not None:
+        reasons = [check(draft.model, Sharding(size)) for size in options.tensor_parallel_size]
+        if all(reasons):
+            yield Fault(path, f"the draft model: {reasons[0]}")
 
 
 def quantization_has_checkpoint(scenario: Scenario) -> Iterator[Fault]:
@@ -147,6 +189,7 @@ def share_has_limits(scenario: Scenario) -> Iterator[Fault]:
 CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"model", "deployment"}), quantization_has_checkpoint),
     (frozenset({"model", "deployment"}), length_within_model),
+    (frozenset({"model", "deployment"}), drafts_go_with_target),
     (frozenset({"model", "deployment", "hardware"}), some_replica_fits),
     (frozenset({"deployment"}), batch_holds_sequences),
     (frozenset({"hardware", "objective"}), price_known),

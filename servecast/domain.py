@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 from types import MappingProxyType
 
-from servecast.checks import price, spec, weights_dtype
+from servecast.checks import price, spec, speculation, weights_dtype
 from servecast.choices import Choice, Value
 from servecast.engine_limits import Target
 from servecast.errors import InfeasibleError
@@ -23,9 +23,8 @@ _NOTHING_OPEN: Mapping[str, Value] = MappingProxyType({})
 def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment:
     """The deployment at one point of the scenario's space; what is not stated, the engine sets.
 
-    Raises InputError where `choice` leaves something open or the engine refuses the limits, and
-    InfeasibleError where it takes more GPUs than the budget. `replicas: auto` is as many as fit,
-    unless `choice` says how many.
+    InputError where `choice` leaves something open or the engine refuses the limits; beyond the
+    budget of GPUs, InfeasibleError. `replicas: auto` is as many as fit, unless `choice` has it.
     """
     from servecast.primitives.catalogue import accelerator
 
@@ -51,11 +50,15 @@ def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment
         block_size=limits.block_size,
         enable_prefix_caching=limits.enable_prefix_caching,
         async_scheduling=limits.async_scheduling,
+        scheduling_policy=limits.scheduling_policy,
+        long_prefill_token_threshold=limits.long_prefill_token_threshold,
+        long_prefill_token_threshold_adaptive=limits.long_prefill_token_threshold_adaptive,
         gpu_memory_utilization=limits.gpu_memory_utilization,
         num_gpu_blocks_override=limits.num_gpu_blocks_override,
         routing=options.routing[0],
         usd_per_gpu_hour=price(fixed, device.name),
         policy=limits.policy,
+        speculation=speculation(fixed),
     )
 
 

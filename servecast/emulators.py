@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol
@@ -11,18 +11,21 @@ from typing import Protocol
 from servecast.errors import UnsupportedError
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.drafted_cost import with_drafts
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.pipeline import stage_costs
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.step_cost import CompiledStepCost, StepCost
 from servecast.search.vllm_arguments import arguments, words
 from servecast.simulator.policies import require_room
-from servecast.simulator.simulate import refuse_unmodelled, scheduler_limits
+from servecast.simulator.simulate import plain_blocks, refuse_unmodelled
 from servecast.timewarp.batch_log import BatchLog
 from servecast.timewarp.clock import VirtualClock
 from servecast.timewarp.emulate import Emulation, emulate
+from servecast.timewarp.http_emulate import emulate_server
 from servecast.timewarp.installation import INSTALLATIONS, require
 from servecast.timewarp.meta_model_config import meta_model_config
-from servecast.timewarp.mode import Mode
+from servecast.timewarp.mode import Front, Mode
 from servecast.timewarp.sglang_options import server_words
 from servecast.timewarp.sglang_run import emulate_sglang
 from servecast.timewarp.transformers_models import hollow_model
@@ -54,12 +57,40 @@ class Emulator(Protocol):
 def _vllm(
     deployment: Deployment, workload: Workload, source: CostSource, host: HostTime, mode: Mode
 ) -> Emulation:
-    refuse_unmodelled(replace(deployment, pipeline_parallel_size=1))
+    def stages() -> list[StepCost]:
+        target, *later_stages = stage_costs(deployment, source, host)
+        return [with_drafts(deployment, target, source), *later_stages]
+
+    return started_vllm(deployment, workload, stages, mode)
+
+
+def started_vllm(
+    deployment: Deployment,
+    workload: Workload,
+    stages: Callable[[], Sequence[StepCost]],
+    mode: Mode,
+) -> Emulation:
+    """vLLM, or its server, where the deployment fits; `stages` are then priced, the first one with
+    its drafts. Raises as `Emulator` does."""
+    refuse_unmodelled(replace(deployment, pipeline_parallel_size=1, speculation=None))
     memory = ledger(deployment)
+    _refuse_stand_in(deployment, memory)
     memory.require_fit()
     options = words(arguments(deployment, _vllm_blocks(deployment, memory, workload)))
-    cost, *later_stages = stage_costs(deployment, source, host)
-    return emulate(deployment, workload, options, cost, mode, later_stages=later_stages)
+    cost, *later_stages = stages()
+    if mode.front is Front.NONE:
+        return emulate(deployment, workload, options, cost, mode, later_stages=later_stages)
+    return emulate_server(deployment, workload, options, cost, mode)
+
+
+def _refuse_stand_in(deployment: Deployment, memory: Ledger) -> None:
+    """UnsupportedError where plain attention would stand for a hybrid in a prefix cache."""
+    is_known = meta_model_config(deployment.model, deployment.max_model_len) is not None
+    if deployment.enable_prefix_caching and not is_known and not memory.geometry.is_uniform:
+        raise UnsupportedError(
+            f"prefix caching of {deployment.model.name} is not emulated without its config.json",
+            hint="name the model by the folder of its config.json, or simulate it",
+        )
 
 
 def _vllm_blocks(deployment: Deployment, memory: Ledger, workload: Workload) -> int:
@@ -69,7 +100,7 @@ def _vllm_blocks(deployment: Deployment, memory: Ledger, workload: Workload) -> 
     """
     if meta_model_config(deployment.model, deployment.max_model_len) is not None:
         return memory.num_gpu_blocks
-    return scheduler_limits(deployment, memory, workload).num_blocks + 1
+    return plain_blocks(deployment, memory, workload) + 1
 
 
 def _sglang(
@@ -79,12 +110,12 @@ def _sglang(
     widest = max(deployment.max_num_batched_tokens, deployment.max_num_seqs)
     cost = CompiledStepCost(replace(deployment, max_num_batched_tokens=widest), source, host)
     options = server_words(deployment, deployment.num_gpu_blocks_override or 0)
-    run = emulate_sglang(deployment, workload, options, cost, flow=mode.flow)
+    run = emulate_sglang(deployment, workload, options, cost, mode)
     return Emulation(
         run.result,
         release,
         mode.flow,
-        stepping=True,
+        stepping=run.stepping,
         steps=run.steps,
         cpu_s=run.cpu_s,
         startup_cpu_s=run.startup_cpu_s,
@@ -133,7 +164,7 @@ def _require_alone(deployment: Deployment, mode: Mode) -> str:
             f"{deployment.replicas} replicas of {title} are not emulated yet",
             hint="set replicas to 1, and the rate to what one of them gets",
         )
-    if mode.drafting is not None:
+    if deployment.drafting is not None:
         raise UnsupportedError(
             f"speculative decoding of {title} is not emulated yet",
             hint="leave the speculation out",

@@ -10,13 +10,21 @@ from pydantic import ValidationInfo
 
 from servecast.options import VllmOptions
 from servecast.plain import mapping
+from servecast.reference_options import ReferenceOptions
 from servecast.sections import Engine
 from servecast.sglang_options import SglangOptions
 from servecast.transformers_options import TransformersOptions
+from servecast.trtllm_options import TrtllmOptions
 
-AnyForm = VllmOptions | SglangOptions | TransformersOptions
+AnyForm = VllmOptions | SglangOptions | TransformersOptions | TrtllmOptions | ReferenceOptions
 FORMS: Mapping[str, type[AnyForm]] = MappingProxyType(
-    {"vllm": VllmOptions, "sglang": SglangOptions, "transformers": TransformersOptions}
+    {
+        "vllm": VllmOptions,
+        "sglang": SglangOptions,
+        "transformers": TransformersOptions,
+        "trtllm": TrtllmOptions,
+        "reference": ReferenceOptions,
+    }
 )
 """By the engine's name."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from servecast.primitives.accelerator import Accelerator
+from servecast.primitives.deployment import SchedulingPolicy
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.policy import Policy
@@ -38,6 +39,10 @@ class EngineLimits:
     pipeline_parallel_size: int = 1
     enable_expert_parallel: bool = False
     async_scheduling: bool = False
+    scheduling_policy: SchedulingPolicy = "fcfs"
+    """vLLM's own; other engines have theirs in `policy`."""
+    long_prefill_token_threshold: int = 0
+    long_prefill_token_threshold_adaptive: bool = False
     policy: Policy | None = None
 
 
@@ -63,6 +68,18 @@ OWN_NAMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "enable_prefix_caching": "allow_block_sharing",
             "scheduling_policy": "scheduler_type",
         },
+        "trtllm": {
+            "max_model_len": "max_seq_len",
+            "max_num_seqs": "max_batch_size",
+            "max_num_batched_tokens": "max_num_tokens",
+            "block_size": "tokens_per_block",
+            "gpu_memory_utilization": "kv_cache_free_gpu_memory_fraction",
+            "num_gpu_blocks_override": "max_tokens",
+            "enable_prefix_caching": "enable_block_reuse",
+            "async_scheduling": "disable_overlap_scheduler",
+            "scheduling_policy": "capacity_scheduler_policy",
+        },
+        "reference": {"scheduling_policy": "policy"},
     }
 )
 """What other engines call vLLM's options, by the engine's name."""

@@ -19,12 +19,15 @@ from servecast.faults import Fault, Place, ScenarioError
 from servecast.reading import Forms, faults_of, written
 from servecast.scenario import Scenario
 from servecast.sections import Engine, Hardware
+from servecast.speculation import Decay, SpeculationOptions
 from servecast.traffic import SyntheticTraffic, TraceTraffic
 
 _FORMS: Forms = {
     "": Scenario,
     "hardware": Hardware,
     "engine": Engine,
+    "deployment.speculation": SpeculationOptions,
+    "deployment.speculation.acceptance.<decay>": Decay,
     "workload.<trace>": TraceTraffic,
     "workload.<synthetic>": SyntheticTraffic,
 }

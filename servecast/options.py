@@ -14,9 +14,10 @@ from servecast.engine_limits import EngineLimits, Target
 from servecast.errors import UnsupportedError
 from servecast.faults import fault, shown
 from servecast.fields import Count, Flag, Fraction, Section, Weights, first
-from servecast.primitives.deployment import Routing
+from servecast.primitives.deployment import Routing, SchedulingPolicy
 from servecast.primitives.dtype import Dtype
 from servecast.search.engine_defaults import EngineDefaults, defaults, engine_release
+from servecast.speculation import SpeculationOptions
 
 KV_CACHE: Mapping[str, Dtype] = MappingProxyType(
     {"auto": Dtype.BF16, "fp8": Dtype.FP8, "fp8_e4m3": Dtype.FP8}
@@ -63,7 +64,7 @@ class VllmOptions(Options):
 
     tensor_parallel_size: Open[Count] = (1,)
     pipeline_parallel_size: Open[Count] = (1,)
-    """Above 1: for `emulate` alone, the simulator refuses it."""
+    """Above 1: simulated and emulated, not searched."""
     data_parallel_size: Open[Literal[1]] = (1,)
     enable_expert_parallel: Open[Flag] = (False,)
     kv_cache_dtype: Open[Literal["auto", "fp8"]] = ("auto",)
@@ -77,8 +78,13 @@ class VllmOptions(Options):
     enable_chunked_prefill: Open[Literal[True]] = (True,)
     enable_prefix_caching: Open[Flag] = (False,)
     async_scheduling: Open[Flag] = (False,)
-    scheduling_policy: Open[Literal["fcfs"]] = ("fcfs",)
-    speculative_config: None = None
+    scheduling_policy: Open[SchedulingPolicy] = ("fcfs",)
+    """By `priority` as a trace's column of that name has it: the smallest goes first."""
+    long_prefill_token_threshold: Open[Count] | None = None
+    """Absent: a prompt takes what it can of a step."""
+    long_prefill_token_threshold_adaptive: Open[Flag] = (False,)
+    speculation: SpeculationOptions | None = None
+    """Absent: a token a step."""
     enable_lora: Open[Literal[False]] = (False,)
     enforce_eager: Open[Literal[False]] = (False,)
 
@@ -104,6 +110,9 @@ class VllmOptions(Options):
             pipeline_parallel_size=self.pipeline_parallel_size[0],
             enable_expert_parallel=self.enable_expert_parallel[0],
             async_scheduling=self.async_scheduling[0],
+            scheduling_policy=self.scheduling_policy[0],
+            long_prefill_token_threshold=first(self.long_prefill_token_threshold) or 0,
+            long_prefill_token_threshold_adaptive=self.long_prefill_token_threshold_adaptive[0],
         )
 
     def _defaults(self, target: Target) -> EngineDefaults:

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from servecast.checks import spec, weights_dtype
 from servecast.domain import deployment, workload
+from servecast.engine_names import TITLES
 from servecast.errors import InputError, UnsupportedError
+from servecast.options import VllmOptions
 from servecast.primitives import catalogue
 from servecast.primitives.calibration import Calibration
 from servecast.primitives.corrected_source import default_source
@@ -15,11 +17,13 @@ from servecast.primitives.dtype import Dtype
 from servecast.primitives.memory import ledger
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.roofline import RELATIVE_ERROR
+from servecast.primitives.speculation import Speculation
 from servecast.scenario import Scenario
 from servecast.search.engine_defaults import EngineDefaults, defaults
 from servecast.search.recommend import Question
 from servecast.search.serve_command import ServeCommand, parse
 from servecast.search.space import Choice, Space, refuse_unsearched
+from servecast.search.stated_drafts import StatedDrafts
 from servecast.timewarp.installation import INSTALLATIONS
 
 
@@ -44,7 +48,10 @@ def question(
 
     UnsupportedError for engines that are not searched, or that no files are written for.
     """
-    require_vllm(scenario, "not searched yet, and no files are written to start one")
+    if scenario.engine.name != "sglang":
+        require_vllm(scenario, "not searched yet, and no files are written to start one")
+    elif current:
+        require_vllm(scenario, "not read from a start command yet")
     space = space_of(scenario)
     command = parse(current) if current else None
     return Question(
@@ -69,8 +76,7 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
     UnsupportedError, naming them, for options that change the schedule and are not modelled;
     InputError where the engine would not start so.
     """
-    model = _served_model(scenario, command)
-    engine = _defaults(scenario)
+    model, engine = _served_model(scenario, command), _defaults(scenario)
     max_model_len = command.max_model_len or model.max_model_len
     limits = engine.limits(
         max_model_len=max_model_len,
@@ -94,20 +100,44 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
         block_size=command.block_size or engine.block_size,
         enable_prefix_caching=bool(command.enable_prefix_caching),
         async_scheduling=bool(command.async_scheduling),
+        scheduling_policy=command.scheduling_policy or "fcfs",
+        long_prefill_token_threshold=command.long_prefill_token_threshold,
+        long_prefill_token_threshold_adaptive=command.long_prefill_token_threshold_adaptive,
         gpu_memory_utilization=command.gpu_memory_utilization or engine.gpu_memory_utilization,
         num_gpu_blocks_override=command.num_gpu_blocks_override,
+        speculation=_drafts(scenario, command.drafts),
     )
     _require_start(one)
     return _with_replicas(one, scenario.hardware.gpus)
 
 
+def _drafts(scenario: Scenario, stated: StatedDrafts | None) -> Speculation | None:
+    """The command's drafts, with the acceptance that the scenario gives for its method.
+
+    InputError where it gives none.
+    """
+    if stated is None:
+        return None
+    deployed = scenario.deployment
+    options = deployed.speculation if isinstance(deployed, VllmOptions) else None
+    if options is None or options.method != stated.method:
+        raise InputError(
+            f"the command drafts by {stated.method}, and nothing says how much is accepted",
+            hint=f"state deployment.speculation in the scenario, with method {stated.method}",
+        )
+    model = spec(scenario)
+    drafts = options.drafting(stated.num_speculative_tokens, stated.model)
+    return drafts.value(model, model.weights_dtype, scenario.seed)
+
+
 def require_vllm(scenario: Scenario, undone: str) -> None:
     """UnsupportedError for another engine, whose deployments are `undone`."""
-    if scenario.engine.name != "vllm":
-        title = INSTALLATIONS[scenario.engine.name].title
+    engine = scenario.engine.name
+    if engine != "vllm":
+        verb = "emulate" if engine in INSTALLATIONS else "simulate"
         raise UnsupportedError(
-            f"deployments of {title} are {undone}",
-            hint="fix every choice and run `servecast emulate`, or set engine.name to `vllm`",
+            f"deployments of {TITLES[engine]} are {undone}",
+            hint=f"fix every choice and run `servecast {verb}`, or set engine.name to `vllm`",
         )
 
 

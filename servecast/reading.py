@@ -10,11 +10,13 @@ from pydantic_core import ErrorDetails
 from servecast.errors import nearest
 from servecast.faults import Fault, Place, shown
 from servecast.plain import mapping, sequence
-from servecast.refusals import ENGINES, NEUTRAL, refusal
+from servecast.refusals import NEUTRAL, refusal
 
 Forms = Mapping[str, type[BaseModel]]
 """The model of each section, by its path in an error (`workload.<trace>`), `""` for the whole."""
 
+_NOT_ASKED = "default_factory_not_called"
+"""Pydantic's word for a default that depends on a field at fault: no fault of its own."""
 _CHOICES_ALLOWED = "choices are allowed for hardware.gpu and under engine and deployment"
 
 
@@ -22,7 +24,8 @@ def faults_of(
     error: ValidationError, values: Mapping[str, object], forms: Forms, engine: str
 ) -> list[Fault]:
     """A fault for each error that validating `values` gave; `engine` is whose options they are."""
-    return [_fault(details, values, forms, engine) for details in error.errors(include_url=False)]
+    found = [each for each in error.errors(include_url=False) if each["type"] != _NOT_ASKED]
+    return [_fault(details, values, forms, engine) for details in found]
 
 
 def _fault(details: ErrorDetails, values: Mapping[str, object], forms: Forms, engine: str) -> Fault:
@@ -61,8 +64,8 @@ def _refused(path: Place, value: object, engine: str) -> Fault | None:
         feature, neutral = NEUTRAL[engine][str(path[1])]
         return Fault(path, f"{feature} is not modelled yet", f"write `{path[1]}: {neutral}`")
     if path[:2] == ("engine", "name") and isinstance(value, str):
-        other = ENGINES.get(value.lower(), f"engine {shown(value)}")
-        return Fault(path, f"{other} is not modelled yet", "write `name: vllm`")
+        near = nearest(value, NEUTRAL) or "vllm"
+        return Fault(path, f"engine {shown(value)} is not modelled yet", f"write `name: {near}`")
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from servecast.output import counted, literal
+from servecast.primitives.stated_pool import StatedPool
 from servecast.primitives.units import format_rate, format_seconds
 from servecast.search.answers import Answer
 from servecast.search.baseline import Baseline, gain
@@ -131,7 +132,10 @@ def why(shown: Answer, rank: int, answer: Recommendation) -> list[str]:
     if shown.is_feasible and rank == 1 and 1 < d.gpus == min(others, default=0):
         lines.append(f"no simulated deployment meets the SLOs on fewer than {d.gpus} GPUs")
     lines += _smaller_failed(shown, answer)
-    lines.append("step costs: roofline from the data sheet; KV blocks keep a margin for the priors")
+    sized = "KV blocks keep a margin for the priors"
+    if isinstance(shown.candidate.memory, StatedPool):
+        sized = "the KV pool is as large as stated, or as the engine's own arithmetic makes it"
+    lines.append(f"step costs: roofline from the data sheet; {sized}")
     return lines
 
 
@@ -160,6 +164,8 @@ def short_line(other: Answer, answer: Recommendation) -> str:
         parts.insert(0, d.accelerator.name)
     if "kv_cache_dtype" in dimensions:
         parts.append(f"{d.kv_cache_dtype} KV")
+    if d.num_drafts or "num_speculative_tokens" in dimensions:
+        parts.append(counted(d.num_drafts, "draft"))
     parts += [f"{name} {getattr(d, name)}" for name in TOLD_IF_OPEN if name in dimensions]
     return ", ".join(parts)
 

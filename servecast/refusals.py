@@ -9,9 +9,7 @@ from servecast.engine_limits import own_name
 _VLLM: Mapping[str, tuple[str, str]] = {
     "data_parallel_size": ("data parallelism inside one engine", "1, and `replicas` for copies"),
     "enable_chunked_prefill": ("scheduling without chunked prefill", "true"),
-    "speculative_config": ("speculative decoding", "null"),
     "enable_lora": ("serving LoRA adapters", "false"),
-    "scheduling_policy": ("priority scheduling", "fcfs"),
     "enforce_eager": ("running without CUDA graphs", "false"),
 }
 NEUTRAL: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -21,17 +19,27 @@ NEUTRAL: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "tensor_parallel_size": ("tensor parallelism of transformers", "1"),
         "use_async_batching": ("asynchronous batching of transformers", "false"),
     },
+    "trtllm": {"enable_block_reuse": ("block reuse of TensorRT-LLM", "false")},
+    "reference": {},
 }
 """Options, by engine, that may be stated with the one value that is modelled: the feature, and that
 value."""
+
+_SPECULATION = (
+    "speculative_config", "speculative_model", "num_speculative_tokens", "speculative_decoding",
+    "draft_model", "spec_method", "spec_model", "spec_tokens",
+)  # fmt: skip
+"""Names under which people state speculative decoding of vLLM."""
+
+_WRITE_SPECULATION = (
+    "write `speculation: {method: ngram, num_speculative_tokens: 2, acceptance: [0.5, 0.3]}`"
+)
 
 _FEATURES = {
     "disaggregated prefill and decode": (
         "kv_transfer_config", "kv_role", "kv_connector", "disaggregation", "prefill", "decode",
     ),
-    "speculative decoding": (
-        "speculative_model", "num_speculative_tokens", "speculative_decoding", "draft_model",
-    ),
+    "speculative decoding": ("speculation", *_SPECULATION),
     "serving LoRA adapters": ("lora", "lora_modules", "max_loras", "max_lora_rank"),
     "priority scheduling": ("priority", "priorities", "scheduler_cls"),
     "offloading of weights or KV cache": (
@@ -44,7 +52,7 @@ _FEATURES = {
     "a changed model": ("hf_overrides", "rope_scaling", "rope_theta", "disable_sliding_window"),
     "multimodal input": ("limit_mm_per_prompt", "mm_processor_kwargs"),
     "limits on partial prefills": (
-        "max_num_partial_prefills", "max_long_partial_prefills", "long_prefill_token_threshold",
+        "max_num_partial_prefills", "max_long_partial_prefills",
     ),
     "compilation settings": ("compilation_config", "cudagraph_capture_sizes", "optimization_level"),
 }  # fmt: skip
@@ -73,10 +81,19 @@ _OWN_FEATURES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "compilation settings": ("default_compile_level", "varlen_compile_config"),
         "a limit on the queue": ("max_queue_size",),
     },
+    "trtllm": {
+        "pipeline parallelism": ("pipeline_parallel_size", "pp_size"),
+        "expert parallelism of TensorRT-LLM": ("moe_expert_parallel_size", "ep_size"),
+        "attention data parallelism": ("enable_attention_dp",),
+        "beam search": ("max_beam_width",),
+        "sharing the step's tokens among prompts": ("context_chunking_policy",),
+        "holding prompts back": ("batch_wait_timeout_iters", "batch_wait_max_tokens_ratio"),
+        "speculative decoding": ("speculative_config", "decoding_config"),
+        "serving LoRA adapters": ("enable_lora", "lora_config"),
+        "disaggregated prefill and decode": ("cache_transceiver_config",),
+        "offloading of weights or KV cache": ("host_cache_size",),
+    },
 }  # fmt: skip
-
-ENGINES = {"trtllm": "TensorRT-LLM"}
-"""Engines that the field serves with and that have no scheduler here yet."""
 
 CHECKPOINT_METHODS = (
     "awq", "awq_marlin", "gptq", "gptq_marlin", "modelopt", "modelopt_fp4", "compressed-tensors",
@@ -87,6 +104,8 @@ CHECKPOINT_METHODS = (
 
 def refusal(key: str, engine: str) -> tuple[str, str] | None:
     """Why a field is refused and the way out, where it is an option of some engine; else None."""
+    if engine == "vllm" and key in _SPECULATION:
+        return "speculative decoding is stated with its acceptance", _WRITE_SPECULATION
     own = own_name(engine, key)
     if own != key:
         return f"is vLLM's name, and the engine is {engine}", f"write `{own}`"

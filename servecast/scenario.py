@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import yaml
@@ -12,34 +11,20 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
-    ValidationInfo,
 )
 
 from servecast.choices import Choice, Choices, Value
 from servecast.engine_forms import AnyForm, options_absent, options_read
 from servecast.faults import fault, shown, validating
 from servecast.fields import Section
+from servecast.model_names import ModelName
+from servecast.options import VllmOptions
 from servecast.plain import sequence
 from servecast.sections import Engine, Hardware
 from servecast.simulator.objective import Objective, parse_objective
 from servecast.simulator.slo import Slo, parse_slo
-from servecast.traffic import Traffic, resolve_path
-
-
-def _known_model(name: str, info: ValidationInfo) -> str:
-    """A repository's name as stated, a short name in full, or the absolute path of a config."""
-    from servecast.primitives.catalogue import model
-
-    path = resolve_path(name, info)
-    if name.endswith(".json") or name.startswith((".", "/", "~")) or _holds_config(path):
-        validating(model)(path)
-        return path
-    found = validating(model)(name)
-    return name if "/" in name else found.name
-
-
-def _holds_config(folder: str) -> bool:
-    return (Path(folder) / "config.json").is_file()
+from servecast.speculation import SpeculationOptions
+from servecast.traffic import Traffic
 
 
 def _slo_line(value: object) -> Slo:
@@ -71,7 +56,6 @@ def _named_once(objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
     return objectives
 
 
-ModelName = Annotated[str, AfterValidator(_known_model)]
 SloLine = Annotated[
     Slo, PlainValidator(_slo_line, json_schema_input_type=str), PlainSerializer(str)
 ]
@@ -115,8 +99,20 @@ class Scenario(Section):
         for name, values in self.deployment:
             if isinstance(values, tuple):
                 listed[name] = values
+        if self._drafts is not None:
+            listed["num_speculative_tokens"] = self._drafts.num_speculative_tokens
         open_ = {name: values for name, values in listed.items() if len(values) > 1}
         return Choices(open_, self.deployment.replicas == "auto")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to tell beside an answer: where the scenario states no more than a baseline."""
+        warning = self._drafts.warning if self._drafts is not None else None
+        return () if warning is None else (warning,)
+
+    @property
+    def _drafts(self) -> SpeculationOptions | None:
+        return self.deployment.speculation if isinstance(self.deployment, VllmOptions) else None
 
     def at(self, choice: Choice) -> Scenario:
         """The scenario fixed at one point of its space; raises where `choice` is not one."""
@@ -124,11 +120,16 @@ class Scenario(Section):
         one = {name: (value,) for name, value in choice.items()}
         hardware = self.hardware.model_copy(update={"gpu": one.pop("gpu", self.hardware.gpu)})
         version = one.pop("engine_version", self.engine.version)
+        drafts = one.pop("num_speculative_tokens", None)
+        changes: dict[str, object] = {**one}
+        if drafts is not None and self._drafts is not None:
+            fixed = self._drafts.model_copy(update={"num_speculative_tokens": drafts})
+            changes["speculation"] = fixed
         return self.model_copy(
             update={
                 "hardware": hardware,
                 "engine": self.engine.model_copy(update={"version": version}),
-                "deployment": self.deployment.model_copy(update=one),
+                "deployment": self.deployment.model_copy(update=changes),
             }
         )
 

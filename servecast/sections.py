@@ -26,12 +26,15 @@ def _known_gpu(name: str) -> str:
 
 def _known_release(version: str, info: ValidationInfo) -> str:
     from servecast.search.engine_defaults import engine_release
+    from servecast.search.trtllm_defaults import release_of
     from servecast.timewarp.installation import INSTALLATIONS
 
     def known(stated: str) -> str:
         engine = info.data.get("name", "vllm")
-        if engine == "vllm":
+        if engine in ("vllm", "reference"):
             engine_release("vllm", stated)
+        elif engine == "trtllm":
+            release_of(stated)
         else:
             INSTALLATIONS[engine].release_of(stated)
         return stated
@@ -82,7 +85,10 @@ class Hardware(Section):
 
 
 class Engine(Section):
-    """The serving engine that runs the model."""
+    """The serving engine that runs the model.
 
-    name: Literal["vllm", "sglang", "transformers"] = "vllm"
+    `reference` is a scheduler of the literature on the memory and host time of vLLM's `version`.
+    """
+
+    name: Literal["vllm", "sglang", "transformers", "trtllm", "reference"] = "vllm"
     version: Open[Version]

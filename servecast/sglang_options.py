@@ -11,11 +11,7 @@ from servecast.engine_limits import EngineLimits, Target
 from servecast.errors import InfeasibleError
 from servecast.fields import Count, Flag, Fraction, first
 from servecast.options import KV_CACHE, Options
-from servecast.primitives.kv_cache_geometry import kv_cache_geometry
-from servecast.primitives.model import LatentAttention
 from servecast.primitives.policy import SglangPolicy, SglangSchedulePolicy
-from servecast.primitives.sharding import Sharding
-from servecast.primitives.weight_memory import weight_bytes
 from servecast.search import sglang_defaults as theirs
 
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -74,18 +70,20 @@ class SglangOptions(Options):
         )
 
     def _share(self, target: Target, chunk_tokens: int) -> float:
-        layers = target.model.layers
-        return theirs.mem_fraction_static(
+        return theirs.model_share(
+            target.model,
             target.accelerator,
+            self.tensor_parallel_size[0],
             chunk_tokens=chunk_tokens,
             max_running_requests=first(self.max_running_requests),
-            tensor_parallel_size=self.tensor_parallel_size[0],
-            is_latent=any(isinstance(group.mixer, LatentAttention) for group in layers),
         )
 
     def _pool_tokens(self, target: Target, share: float) -> int:
-        sharding = Sharding(self.tensor_parallel_size[0])
-        kv_cache = KV_CACHE[self.kv_cache_dtype[0]]
-        geometry = kv_cache_geometry(target.model, sharding, kv_cache, block_size=self.page_size[0])
-        weights = weight_bytes(target.model, sharding, target.weights_dtype)
-        return theirs.max_total_tokens(geometry, target.accelerator, weights, share)
+        return theirs.model_pool(
+            target.model,
+            target.accelerator,
+            self.tensor_parallel_size[0],
+            (target.weights_dtype, KV_CACHE[self.kv_cache_dtype[0]]),
+            page_size=self.page_size[0],
+            share=share,
+        )

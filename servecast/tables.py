@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from servecast.engine_limits import own_name
+from servecast.engine_names import UNVERIFIED
 from servecast.output import Output, counted, literal
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.speculation import Speculation
 from servecast.primitives.units import format_rate, format_seconds, format_share
 from servecast.search.band import Reached
 from servecast.simulator.result import Result
@@ -21,6 +23,14 @@ LATENCY_WORDS = {
 }
 
 
+_SAID_WHERE_OTHERWISE: Mapping[str, int | str] = {
+    "pipeline_parallel_size": 1,
+    "scheduling_policy": "fcfs",
+    "long_prefill_token_threshold": 0,
+}
+"""Fields of a deployment that are told where they are not so."""
+
+
 def deployment_line(deployment: Deployment) -> str:
     """What is deployed, in two lines: the hardware and formats, then the engine's own limits."""
     d = deployment
@@ -31,11 +41,20 @@ def deployment_line(deployment: Deployment) -> str:
     ]
     if d.enable_expert_parallel:
         parts.append("expert parallel")
+    if d.drafting:
+        drafts = counted(d.drafting.num_speculative_tokens, "draft")
+        parts.append(f"{d.drafting.method} {drafts}")
     if d.replicas > 1:
         parts.append(d.routing.replace("_", " "))
     names = ("tensor_parallel_size", "max_num_seqs", "max_num_batched_tokens")
-    limits = " · ".join(f"{own_name(d.engine, name)} {getattr(d, name)}" for name in names)
-    return f"{' · '.join(parts)}\n{limits}"
+    limits = [f"{own_name(d.engine, name)} {getattr(d, name)}" for name in names]
+    for name, unsaid in _SAID_WHERE_OTHERWISE.items():
+        if getattr(d, name) != unsaid:
+            limits.append(f"{name} {getattr(d, name)}")
+    if d.policy is not None:
+        choice, value = next(iter(asdict(d.policy).items()))
+        limits.append(f"{choice} {value}")
+    return f"{' · '.join(parts)}\n{' · '.join(limits)}"
 
 
 def quantity(slo: Slo, value: float) -> str:
@@ -103,7 +122,8 @@ def show_result(out: Output, result: Result) -> None:
 
 def remarks(result: Result) -> list[str]:
     """What a reader must know of a run besides its figures."""
-    lines: list[str] = []
+    unverified = UNVERIFIED.get(result.deployment.engine)
+    lines = [] if unverified is None else [f"[yellow]unverified[/]: {unverified}"]
     if result.is_overloaded:
         lines.append(
             "[red]overload[/]: requests arrive faster than they are served, the queue grows"
@@ -124,6 +144,7 @@ def result_json(result: Result, bands: Sequence[Reached]) -> Mapping[str, object
     """One run as JSON values; times in seconds."""
     return {
         "deployment": deployment_json(result.deployment),
+        "unverified": UNVERIFIED.get(result.deployment.engine),
         "workload": result.workload,
         "requests": result.arrived,
         "rejected": len(result.rejected),
@@ -158,14 +179,15 @@ def reached_json(bands: Sequence[Reached]) -> list[dict[str, object]]:
 
 
 def deployment_json(deployment: Deployment) -> dict[str, object]:
-    """A deployment by vLLM's option names, and another engine's own choices as `policy`."""
+    """A deployment by vLLM's option names, and another engine's own choices as `policy`; drafts,
+    where there are any, as `speculation`."""
     d = deployment
     names = (
         "engine", "engine_version", "replicas", "tensor_parallel_size", "pipeline_parallel_size",
         "data_parallel_size", "enable_expert_parallel", "max_model_len", "max_num_seqs",
         "max_num_batched_tokens", "block_size", "enable_prefix_caching",
-        "async_scheduling",
-        "gpu_memory_utilization",
+        "async_scheduling", "scheduling_policy", "long_prefill_token_threshold",
+        "long_prefill_token_threshold_adaptive", "gpu_memory_utilization",
         "num_gpu_blocks_override", "routing", "gpus", "usd_per_gpu_hour",
     )  # fmt: skip
     return {
@@ -175,6 +197,17 @@ def deployment_json(deployment: Deployment) -> dict[str, object]:
         "kv_cache_dtype": str(d.kv_cache_dtype),
         **{name: getattr(d, name) for name in names},
         **({} if d.policy is None else {"policy": asdict(d.policy)}),
+        **({} if d.drafting is None else {"speculation": _drafting_json(d.drafting)}),
+    }
+
+
+def _drafting_json(drafting: Speculation) -> dict[str, object]:
+    return {
+        "method": drafting.method,
+        "model": drafting.draft.model.name if drafting.draft else None,
+        "num_speculative_tokens": drafting.num_speculative_tokens,
+        "acceptance": drafting.acceptance,
+        "request_spread": drafting.request_spread,
     }
 
 

@@ -125,7 +125,8 @@ def act(main: Coroutine[Any, Any, T], clock: VirtualClock | None = None) -> T | 
         pace = SharedPace(clock, path, name)
         result = run(main, clock, pace)
     except OverError:
-        main.close()
         return None
+    finally:
+        main.close()  # where it has not begun
     pace.leave()
     return result

@@ -14,7 +14,7 @@ from servecast.errors import ServecastError
 from servecast.timewarp.actor import CLOCK_VARIABLE, NAME_VARIABLE
 from servecast.timewarp.clock_server import ClockServer, GoneError
 
-_FAREWELL_S = 10.0
+_FAREWELL_S = 60.0
 """Real seconds for a process to end once its run has; then it is killed."""
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from itertools import count, islice
 from typing import Protocol
 
+from servecast.errors import UnsupportedError
 from servecast.simulator.request import Request
+from servecast.traces.workload import Workload
 
 
 class Arrivals(Protocol):
@@ -114,6 +116,15 @@ class Ahead:
     def take(self) -> Request:
         """The next request, which has been looked at."""
         return self._seen.popleft()
+
+
+def refuse_sessions(workload: Workload) -> None:
+    """UnsupportedError where requests wait for others: the clients here do not know whose end."""
+    if workload.sessions is not None:
+        raise UnsupportedError(
+            f"`{workload.name}` has sessions, which are not emulated yet",
+            hint="`servecast simulate` serves them",
+        )
 
 
 def in_turn(requests: Iterator[Request], replica: int, replicas: int) -> Iterator[Request]:

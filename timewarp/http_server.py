@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import socket
@@ -103,12 +104,13 @@ async def started(
         num_blocks = pool.get_num_free_blocks()
         serving.blocks_used = lambda: num_blocks - pool.get_num_free_blocks()
         engine = asyncio.create_task(core.serve())
-        app, http = await _serve(front, arguments, listener)
+        uvicorn, http = await _serve(front, arguments, listener)
         try:
             yield Server(f"http://127.0.0.1:{port}", engine, num_blocks)
         finally:
-            app.state.server.should_exit = True
-            await (await http)
+            uvicorn.should_exit = True
+            with contextlib.suppress(asyncio.CancelledError):  # the loop itself is ending
+                await (await http)
             engine.cancel()
             front.shutdown()
             core.engine.scheduler.shutdown()
@@ -130,6 +132,7 @@ class _Making:
         engine = foreign("vllm.v1.engine.core").EngineCore(
             vllm_config, executor_class, log_stats=False
         )
+        self.serving.cache.require(self.deployment)
         return LoopCore(engine, self.serving, self.journal, self.known, self.deployment.block_size)
 
 
@@ -167,7 +170,7 @@ def _write_end(folder: Path) -> None:
 async def _serve(
     front: Any, arguments: Any, listener: socket.socket
 ) -> tuple[Any, asyncio.Task[Any]]:
-    """vLLM's application, answering at `listener`, and the task that ends when it is told to."""
+    """uvicorn, answering for vLLM at `listener`, and the task that ends when it is told to."""
     tasks = await front.get_supported_tasks()
     app = foreign("vllm.entrypoints.launchers.app").build_app(arguments, tasks, front.model_config)
     state = foreign("vllm.entrypoints.launchers.api_server.app_state")
@@ -187,4 +190,4 @@ async def _serve(
         await asyncio.sleep(0)
         if http.done():
             await http
-    return app, http
+    return app.state.server, http

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import Enum, auto
 
-if TYPE_CHECKING:
-    from servecast.timewarp.speculation import Speculation
+
+class Front(Enum):
+    """What stands between the clients and an engine."""
+
+    NONE = auto()
+    """Requests are handed to the engine as they are due."""
+    SERVER = auto()
+    """vLLM's own API server, asked by its own benchmark client over loopback."""
+    PROCESSES = auto()
+    """The same, each in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +29,4 @@ class Mode:
     is the same to the nanosecond."""
     log_batches: bool = False
     """Keep who was computed in each step, which takes stepping."""
-    speculation: Speculation | None = None
-    """Drafts, which take stepping; with none a step it is as without."""
-
-    @property
-    def drafting(self) -> Speculation | None:
-        """The speculation, where any token is drafted."""
-        return self.speculation if self.speculation and self.speculation.acceptance else None
+    front: Front = Front.NONE

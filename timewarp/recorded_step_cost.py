@@ -27,10 +27,16 @@ class RecordedStepCost:
 
     needs_spread = False
 
-    def __init__(self, device: CostTable, host: CostTable) -> None:
-        """The two tables of a recording (`recorded_tables`)."""
-        self._device, self._host = _Part(device), _Part(host)
+    def __init__(self, device: CostTable, host: CostTable, factor: float = 1.0) -> None:
+        """The two tables of a recording (`recorded_tables`), each step `factor` times as long."""
+        self._device, self._host = _Part(device, factor), _Part(host, factor)
         self._runs: dict[int, DecodeRun] = {}
+
+    @property
+    def relative_error(self) -> float:
+        """How far the fit is from the recorded steps: the share of their time, in the mean."""
+        parts = self._device, self._host
+        return sum(each.misfit_s for each in parts) / sum(each.total_s for each in parts)
 
     def step(self, batch: Batch) -> StepTime:
         """Nanoseconds on the device, and of the host beside it."""
@@ -61,9 +67,13 @@ class RecordedStepCost:
 class _Part:
     """One of the two tables, by the keys of its steps."""
 
-    def __init__(self, table: CostTable) -> None:
+    def __init__(self, table: CostTable, factor: float) -> None:
         keys, seconds = _means(table)
+        seconds = seconds * factor
         self._fit = RecordedFit(keys.astype(np.float64), seconds)
+        fitted = self._fit.seconds(keys.astype(np.float64))
+        self.total_s = float(seconds.sum())
+        self.misfit_s = float(np.abs(fitted - seconds).sum())
         rows = map(tuple, keys.tolist())
         self._known: dict[tuple[int, ...], int] = dict(zip(rows, _ns(seconds), strict=True))
         self._fitted: dict[tuple[int, ...], int] = {}

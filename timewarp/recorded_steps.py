@@ -69,7 +69,7 @@ def recorded_tables(
         named = "".join(f"\n  {key.device} {key.version} {key.variant}" for key in servers)
         raise InputError(
             f"the steps of one server are needed, of {len(servers)} there are{named}",
-            hint="name the device and the model" if servers else _HINT,
+            hint="name the device and the model, or keep one server's rows" if servers else _HINT,
         )
     (parts,) = servers.values()
     try:

@@ -30,7 +30,7 @@ def recorder_keys(config: Any) -> tuple[TableKey, TableKey, str]:
             variant_of(
                 {
                     "part": part,
-                    "model": _plain(model.model),
+                    "model": model_trait(model.model),
                     "ranks": str(config.parallel_config.world_size),
                 }
             ),
@@ -56,6 +56,6 @@ def device_name(reported: str) -> str:
     return reported
 
 
-def _plain(name: str) -> str:
+def model_trait(name: str) -> str:
     """A model's name, of a local one its folder's, without what separates traits."""
     return name.rstrip("/").rpartition("/")[2].replace(",", "_").replace("=", "_")

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from servecast.errors import InputError
 from servecast.timewarp.clock import VirtualClock
-from servecast.timewarp.remote_kv_clock import SharedClock
+from servecast.timewarp.shared_clock import SharedClock
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
-from servecast.primitives.deployment import Deployment
-from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
-from servecast.simulator.records import merge
 from servecast.simulator.request import Request
 from servecast.simulator.result import Result
-from servecast.timewarp.arrivals import Arrivals, OpenLoop
+from servecast.timewarp.arrivals import OpenLoop
 from servecast.timewarp.clock import VirtualClock
-from servecast.timewarp.device import VirtualDevice
-from servecast.timewarp.driver import Driver
 from servecast.timewarp.installation import require
-from servecast.timewarp.journal import Journal
 from servecast.timewarp.remote_kv import Link, RemoteKv, Store
-from servecast.timewarp.remote_kv_clock import SharedClock
-from servecast.timewarp.serving import Serving
-from servecast.timewarp.vllm_engine import VllmEngine
+from servecast.timewarp.shared_clock import SharedClock
+from servecast.timewarp.vllm_replica import Node, VllmReplica
 from servecast.timewarp.warped import warped
 from servecast.traces.workload import Workload
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One engine: its deployment, the words of its command, and what its steps cost."""
-
-    deployment: Deployment
-    options: Sequence[str]
-    cost: StepCost
 
 
 def emulate_with_store(
@@ -45,10 +29,10 @@ def emulate_with_store(
     require(node.deployment.engine)
     clock = VirtualClock()
     remote = RemoteKv(clock, link, Store(held))
-    engine = _Engine(node, clock, OpenLoop(_requests(node, workload)), remote)
-    with warped(clock, "vllm"):
+    engine = VllmReplica(node, clock, OpenLoop(_requests(node, workload)), remote=remote)
+    with _closing(engine), warped(clock, "vllm"):
         engine.run()
-    return engine.result(workload)
+    return node.result(workload, [engine.journal], engine.num_blocks)
 
 
 def emulate_disaggregated(prefill: Node, decode: Node, workload: Workload, link: Link) -> Result:
@@ -62,15 +46,11 @@ def emulate_disaggregated(prefill: Node, decode: Node, workload: Workload, link:
     require(prefill.deployment.engine)
     clock = SharedClock()
     handed = Handed(_requests(decode, workload), clock)
-    first = _Engine(
-        prefill,
-        clock,
-        OpenLoop(map(_prompt_of, _requests(prefill, workload))),
-        RemoteKv(clock, finished=handed.take_over),
-    )
-    second = _Engine(decode, clock, handed, RemoteKv(clock, link, handed))
-    handed.sent_at = first.remote.sent_at
-    first.remote.wake = lambda ns: clock.wake(0, ns)
+    prompts, keeping = _requests(prefill, workload), RemoteKv(clock, finished=handed.take_over)
+    first = VllmReplica(prefill, clock, OpenLoop(map(_prompt_of, prompts)), remote=keeping)
+    second = VllmReplica(decode, clock, handed, remote=RemoteKv(clock, link, handed))
+    handed.sent_at = keeping.sent_at
+    keeping.wake = lambda ns: clock.wake(0, ns)
 
     def follow() -> None:
         second.run()
@@ -78,9 +58,9 @@ def emulate_disaggregated(prefill: Node, decode: Node, workload: Workload, link:
             clock.doze(None)
             second.run()
 
-    with warped(clock, "vllm"):
+    with _closing(first, second), warped(clock, "vllm"):
         clock.run([first.run, follow])
-    return second.result(workload)
+    return decode.result(workload, [second.journal], second.num_blocks)
 
 
 class Handed:
@@ -132,42 +112,13 @@ class Handed:
         """Nobody waits for that."""
 
 
-class _Engine:
-    """An engine of a run with its driver and its records."""
-
-    def __init__(
-        self, node: Node, clock: VirtualClock, arrivals: Arrivals, remote: RemoteKv
-    ) -> None:
-        self.remote, self._node = remote, node
-        serving = Serving(VirtualDevice(clock, node.cost), arrivals)
-        self._journal = Journal(0)
-        self._engine = VllmEngine(
-            node.deployment, node.options, serving, stepping=True, remote=remote
-        )
-        self._driver = Driver(self._engine, serving, self._journal)
-
-    def run(self) -> None:
-        """Serve whoever comes."""
-        self._driver.run()
-
-    def result(self, workload: Workload) -> Result:
-        """What it reached."""
-        node, journal = self._node, self._journal
-        self._engine.close()
-        admission = Admission(workload, node.deployment.max_model_len)
-        return Result(
-            deployment=node.deployment,
-            workload=workload.name,
-            records=merge([journal.recorder]),
-            logs=[journal.log],
-            cost=node.cost,
-            arrived=len(workload),
-            rejected=admission.rejected,
-            truncated=admission.truncated,
-            num_blocks=self._engine.num_blocks,
-            peak_blocks=journal.peak_blocks,
-            is_open_loop=True,
-        )
+@contextmanager
+def _closing(*engines: VllmReplica) -> Generator[None]:
+    try:
+        yield
+    finally:
+        for engine in engines:
+            engine.close()
 
 
 def _requests(node: Node, workload: Workload) -> Iterator[Request]:

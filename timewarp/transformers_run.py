@@ -17,7 +17,7 @@ from servecast.simulator.admission import Admission
 from servecast.simulator.records import Records, merge
 from servecast.simulator.result import Result
 from servecast.simulator.token_log import TokenLog
-from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop
+from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop, refuse_sessions
 from servecast.timewarp.batch_log import LoggedBatch
 from servecast.timewarp.clock import VirtualClock
 from servecast.timewarp.transformers_execution import Computed, Execution, Priced, Replayed
@@ -143,6 +143,7 @@ def serve_transformers(
     texts: Texts,
 ) -> TransformersRun:
     """The workload through the real engine around `model`, each step passing by `execution`."""
+    refuse_sessions(workload)
     prefixes = workload.prefixes if options.allow_block_sharing else None
     if prefixes is not None:
         prefixes = prefixes.in_blocks_of(options.page_size)

@@ -6,21 +6,22 @@ import gc
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from servecast.errors import InputError
+from servecast.errors import InputError, UnsupportedError
 from servecast.primitives.deployment import Deployment
 from servecast.simulator.request import Request
 from servecast.timewarp.foreign import foreign
 from servecast.timewarp.meta_model_cache import model_keys
+from servecast.timewarp.meta_model_config import meta_model_config
 from servecast.timewarp.oracle import END
 from servecast.timewarp.remote_kv import RemoteKv
 from servecast.timewarp.remote_kv_connector import connector_config
 from servecast.timewarp.remote_kv_executor import remote_executor_class
 from servecast.timewarp.served import Served
 from servecast.timewarp.serving import Serving
-from servecast.timewarp.speculation import Speculation
 from servecast.timewarp.vllm_credits import credit_class
 from servecast.timewarp.vllm_executor import executor_class
 from servecast.timewarp.vllm_platform import present
@@ -38,18 +39,17 @@ class VllmEngine:
         serving: Serving,
         *,
         stepping: bool = False,
-        speculation: Speculation | None = None,
         remote: RemoteKv | None = None,
     ) -> None:
         """`options` are the words of `vllm serve` but for the model; `stepping` is one pass a step,
-        which `speculation` and `remote` caches take.
+        which drafts and `remote` caches take.
 
         Raises InputError where vLLM refuses the options.
         """
         present(deployment.accelerator)
         self._serving = serving
         self._block_size = deployment.block_size
-        self._core = _core(deployment, options, serving, speculation, remote, stepping=stepping)
+        self._core = _core(deployment, options, serving, remote, stepping=stepping)
         serving.cache.require(deployment)
         self._engine = foreign("vllm.v1.engine")
         self._params = foreign("vllm.sampling_params").SamplingParams
@@ -60,7 +60,7 @@ class VllmEngine:
     def add(self, request: Request) -> None:
         """Queue a request, as the front end hands it over."""
         served = Served(request, self._block_size)
-        request_id = str(request.index)
+        request_id = f"{request.index:09}"  # vLLM takes them in order where all else is equal
         self._serving.requests[request_id] = served
         params = self._params(
             max_tokens=request.max_tokens, temperature=0.0, stop_token_ids=[END], detokenize=False
@@ -75,6 +75,7 @@ class VllmEngine:
             lora_request=None,
             cache_salt=None,
             data_parallel_rank=None,
+            priority=request.priority,
         )
         self._core.add_request(*self._core.preprocess_add_request(core_request))
 
@@ -102,7 +103,6 @@ def _core(
     deployment: Deployment,
     options: Sequence[str],
     serving: Serving,
-    speculation: Speculation | None,
     remote: RemoteKv | None,
     *,
     stepping: bool,
@@ -110,7 +110,7 @@ def _core(
     executor = remote_executor_class(serving, remote) if remote else executor_class(serving)
     with tempfile.TemporaryDirectory(prefix="servecast-") as folder:
         write_model(Path(folder), deployment)
-        drafts = speculation.words(folder) if speculation else ()
+        drafts = write_draft(Path(folder), deployment)
         try:
             arguments = _arguments(["--model", folder, "--skip-tokenizer-init", *options, *drafts])
             arguments.distributed_executor_backend = executor
@@ -121,7 +121,7 @@ def _core(
                 base = scheduling.get_scheduler_cls()
                 scheduling.scheduler_cls = credit_class(base, serving)
             return foreign("vllm.v1.engine.core").EngineCore(config, executor, log_stats=False)
-        except ValueError as error:
+        except (ValueError, NotImplementedError) as error:
             raise InputError(f"vLLM does not start with these options: {error}") from error
 
 
@@ -142,7 +142,30 @@ def parse(parser: Any, words: Sequence[str]) -> Any:
     return parser.parse_args(words)
 
 
-def write_model(folder: Path, deployment: Deployment) -> None:
-    """The model's `config.json`, or one that stands in for it."""
-    keys = model_keys(deployment)
+def write_model(folder: Path, deployment: Deployment, **others: object) -> None:
+    """The model's `config.json`, or one that stands in for it, with other values of some keys."""
+    keys = {**model_keys(deployment), **others}
     (folder / "config.json").write_text(json.dumps(keys), encoding="utf-8")
+
+
+def write_draft(folder: Path, deployment: Deployment) -> list[str]:
+    """The draft model's `config.json` in a folder of its own, and the option that names it there
+    and holds in place of one before it.
+
+    UnsupportedError where a stand-in for the target would have to predict several tokens.
+    """
+    drafting, target = deployment.drafting, deployment.model
+    if drafting is None:
+        return []
+    if drafting.method == "mtp" and meta_model_config(target, deployment.max_model_len) is None:
+        raise UnsupportedError(
+            f"multi-token prediction of {target.name} is not emulated without its config.json",
+            hint="name the model by the folder of its config.json, or simulate it",
+        )
+    own = folder / "draft"
+    if drafting.draft is not None:
+        own.mkdir()
+        vocabulary = model_keys(deployment)["vocab_size"]  # that of a stand-in, maybe
+        model = replace(deployment, model=drafting.draft.model)
+        write_model(own, model, vocab_size=vocabulary)
+    return ["--speculative-config", drafting.config(str(own))]

@@ -8,38 +8,59 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from servecast.commands.options import CalibrationFile, Json, NoColor, Quiet
+from servecast.commands.options import (
+    CalibrationFile,
+    FixedScenario,
+    Json,
+    NoColor,
+    Quiet,
+    RecordedCosts,
+    RecordsFile,
+    Settings,
+)
 from servecast.commands.simulate import choice_of
 from servecast.output import Output, literal
-from servecast.timewarp.mode import Mode
+from servecast.timewarp.mode import Front, Mode
 
 if TYPE_CHECKING:
-    from servecast.choices import Choice
+    from servecast.pricing import Pricing
+    from servecast.primitives.deployment import Deployment
     from servecast.scenario import Scenario
     from servecast.search.band import Reached
     from servecast.timewarp.emulate import Emulation
 
 
+BatchesFile = Annotated[
+    Path | None,
+    typer.Option("--batches", help="Write one line a step to this .jsonl: who was computed."),
+]
+Flow = Annotated[
+    float | None,
+    typer.Option(help="Charge the engine's own CPU time, times this, for modelled host time."),
+]
+Step = Annotated[
+    bool, typer.Option("--step", help="Run the scheduler for each step: slower, and the same.")
+]
+Server = Annotated[
+    bool,
+    typer.Option("--server", help="Run vLLM's API server, asked by its own benchmark client."),
+]
+Processes = Annotated[
+    bool, typer.Option("--processes", help="As --server, each of the two in its own process.")
+]
+
+
 def emulate(
-    scenario: Annotated[Path, typer.Argument(help="A scenario file with every choice fixed.")],
-    at: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Fix an open choice: tensor_parallel_size=4. Repeatable."),
-    ] = None,
-    records: Annotated[
-        Path | None, typer.Option(help="Write one row a request to this .csv or .csv.gz.")
-    ] = None,
-    batches: Annotated[
-        Path | None, typer.Option(help="Write one line a step to this .jsonl: who was computed.")
-    ] = None,
-    flow: Annotated[
-        float | None,
-        typer.Option(help="Charge the engine's own CPU time, times this, for modelled host time."),
-    ] = None,
-    step: Annotated[
-        bool, typer.Option("--step", help="Run the scheduler for each step: slower, and the same.")
-    ] = False,
+    scenario: FixedScenario,
+    at: Settings = None,
+    records: RecordsFile = None,
+    batches: BatchesFile = None,
+    flow: Flow = None,
+    step: Step = False,
+    server: Server = False,
+    processes: Processes = False,
     calibration: CalibrationFile = None,
+    costs: RecordedCosts = None,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -48,40 +69,37 @@ def emulate(
 
     vLLM, SGLang or transformers: `servecast doctor`. Exit code 3 if it misses an SLO or overloads.
     """
+    from servecast.domain import deployment
+    from servecast.emulation import require_engine
     from servecast.loading import load
-    from servecast.timewarp.installation import require
+    from servecast.pricing import pricing
 
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     found = load(scenario)
-    require(found.engine.name)  # before a long trace is read
-    mode = Mode(flow, step, log_batches=batches is not None)
-    emulation, bands = _emulated(out, found, choice_of(found, at or []), mode, calibration)
+    front = Front.PROCESSES if processes else Front.SERVER if server else Front.NONE
+    mode = Mode(flow, step, log_batches=batches is not None, front=front)
+    require_engine(found.engine.name, None, mode)  # before a long trace is read
+    for warning in found.warnings:
+        out.note(warning)
+    deployed = deployment(found, choice_of(found, at or []))
+    priced = pricing(out, found, deployed, calibration=calibration, costs=costs)
+    emulation, bands = _emulated(out, found, deployed, priced, mode)
     _write(emulation, records, batches)
-    _show(out, emulation, bands, [path for path in (records, batches) if path is not None])
+    _show(out, emulation, bands, priced)
+    _show_written(out, records, batches)
     if emulation.result.is_overloaded or not all(band.is_met for band in bands):
         raise typer.Exit(3)
 
 
 def _emulated(
-    out: Output, scenario: Scenario, choice: Choice, mode: Mode, calibration: Path | None
+    out: Output, scenario: Scenario, deployment: Deployment, priced: Pricing, mode: Mode
 ) -> tuple[Emulation, list[Reached]]:
-    from servecast.calibration_file import calibrated
-    from servecast.domain import deployment, workload
-    from servecast.emulation import host_time, rerun, run
-    from servecast.primitives.corrected_source import default_source
-    from servecast.primitives.roofline import RELATIVE_ERROR
-    from servecast.search.band import reached
+    from servecast.domain import workload
 
-    fitted = calibrated(out, calibration, scenario)
-    deployed, traffic = deployment(scenario, choice), workload(scenario)
-    source, host = default_source(fitted), host_time(deployed, fitted)
+    traffic = workload(scenario)
     with out.progress(f"emulating {len(traffic):,} requests"):
-        emulation = run(deployed, traffic, source, host, mode)
-        again = rerun(deployed, traffic)
-        bands = reached(
-            emulation.result, traffic, scenario.slo, source, RELATIVE_ERROR, host, again
-        )
-    return emulation, bands
+        emulation = priced.emulated(deployment, traffic, mode)
+        return emulation, priced.bands(emulation.result, traffic, scenario.slo)
 
 
 def _write(emulation: Emulation, records: Path | None, batches: Path | None) -> None:
@@ -94,18 +112,21 @@ def _write(emulation: Emulation, records: Path | None, batches: Path | None) -> 
         write_text(batches, "".join(lines))
 
 
-def _show(
-    out: Output, emulation: Emulation, bands: Sequence[Reached], written: Sequence[Path]
-) -> None:
+def _show(out: Output, emulation: Emulation, bands: Sequence[Reached], priced: Pricing) -> None:
     from servecast.emulation import facts, sentence
-    from servecast.primitives.roofline import RELATIVE_ERROR
     from servecast.tables import result_json, show_reached, show_result
 
     if out.json_mode:
         out.data({**result_json(emulation.result, bands), "emulation": facts(emulation)})
         return
     show_result(out, emulation.result)
-    show_reached(out, bands, RELATIVE_ERROR)
+    if beyond := priced.unseen(emulation.result):
+        out.line(beyond)
+    show_reached(out, bands, priced.error)
     out.line(f"\n{sentence(emulation)}")
-    for path in written:
-        out.note(f"\nwrote {literal(path)}")
+
+
+def _show_written(out: Output, *paths: Path | None) -> None:
+    if not out.json_mode:
+        for path in filter(None, paths):
+            out.note(f"\nwrote {literal(path)}")

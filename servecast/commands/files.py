@@ -54,9 +54,8 @@ def check(
     if out.json_mode:
         out.data({"scenario": str(path), "choices": space.size, "open": dict(space.open)})
         return
-    verb = "emulate" if scenario.engine.name == "sglang" else "simulate"
-    kind = f"fixed: {verb} it" if space.is_fixed else f"{space.size} choices"
+    kind = "fixed: simulate it" if space.is_fixed else f"{space.size} choices"
     if not space.is_fixed:
-        next_ = "recommend among them" if scenario.engine.name == "vllm" else f"{verb} one by --set"
-        kind = f"{kind}: {next_}"
+        is_searched = scenario.engine.name in ("vllm", "sglang")
+        kind += ": recommend among them" if is_searched else ": simulate one by --set"
     out.line(f"{literal(path)} is valid ({kind})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _LINES = (
     ("may use", "requested_bytes"),
     ("weights", "weights_bytes"),
+    ("draft", "draft_weights_bytes"),
     ("non-torch", "non_torch_bytes"),
     ("activation", "peak_activation_bytes"),
     ("graphs", "cuda_graph_bytes"),
@@ -123,9 +125,11 @@ def _of_scenario(out: Output, what: str | None) -> None:
         return
     kind = f" on {asked.hardware.gpu[0]}" if len(asked.hardware.gpu) == 1 else ""
     out.line(f"[bold]{literal(asked.model)}[/]{kind}, GiB of one GPU\n")
-    lines = [name for name, _ in _LINES]
-    columns = (*(space.dimensions or ["deployment"]), *lines, "KV tokens", "starts")
-    out.table(columns, map(_cells, found), spare=("margin", "graphs", "non-torch", "activation"))
+    lines = _lines(found)
+    names = [name for name, _ in lines]
+    columns = (*(space.dimensions or ["deployment"]), *names, "KV tokens", "starts")
+    rows = [_cells(priced, lines) for priced in found]
+    out.table(columns, rows, spare=("margin", "graphs", "non-torch", "activation"))
     for _, reason in grouped(Counter(p.refusal for p in found if p.refusal)):
         out.line(f"\ndoes not start: {reason}")
     out.note(_PRIORS)
@@ -152,11 +156,17 @@ def _priced(space: Space, choice: Choice) -> Priced:
     return Priced(choice, deployment.max_model_len, found, found.shortfall())
 
 
-def _cells(priced: Priced) -> list[str]:
+def _lines(found: Sequence[Priced]) -> list[tuple[str, str]]:
+    """The lines to show: that of the draft's weights where anything drafts."""
+    drafts = any(priced.ledger and priced.ledger.draft_weights_bytes for priced in found)
+    return [line for line in _LINES if drafts or line[0] != "draft"]
+
+
+def _cells(priced: Priced, lines: Sequence[tuple[str, str]]) -> list[str]:
     chosen = [str(value) for value in priced.choice.values()] or ["fixed"]
     if priced.ledger is None:
-        return [*chosen, *("–" for _ in _LINES), "–", "no"]
-    sizes = [f"{getattr(priced.ledger, name) / 2**30:.2f}" for _, name in _LINES]
+        return [*chosen, *("–" for _ in lines), "–", "no"]
+    sizes = [f"{getattr(priced.ledger, name) / 2**30:.2f}" for _, name in lines]
     return [*chosen, *sizes, f"{priced.ledger.kv_tokens:,}", "no" if priced.refusal else "yes"]
 
 

@@ -35,6 +35,12 @@ def lines(deployment: Deployment, found: Ledger) -> Iterator[Line]:
     yield Line("device", found.total_bytes, "as its driver reports it", "catalogue")
     yield Line("may use", found.requested_bytes, f"gpu_memory_utilization {share:g}", "arithmetic")
     yield Line("weights", -found.weights_bytes, f"in {d.weights_dtype}, {sliced}", "arithmetic")
+    if found.draft_weights_bytes and d.drafting and d.drafting.draft:
+        draft = d.drafting.draft
+        yield Line(
+            "draft", -found.draft_weights_bytes, f"{draft.model.name} in {draft.weights_dtype}",
+            "arithmetic",
+        )  # fmt: skip
     yield Line("non-torch", -found.non_torch_bytes, f"context, buffers of {ranks}", "start-up logs")
     yield Line(
         "activation", -found.peak_activation_bytes, f"start-up run: {batch}", "start-up logs"

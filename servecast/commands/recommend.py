@@ -68,6 +68,8 @@ def _answer(out: Output, scenario: Scenario, asked: Question, runs: Path) -> Non
     from servecast.run_directory import require_place, write_run
     from servecast.search.recommend import recommend as search
 
+    for warning in scenario.warnings:
+        out.note(warning)
     require_place(runs / scenario.name)
     with out.progress("reading") as bar:
         answer = search(asked, progress=bar.step, stage=bar.stage)

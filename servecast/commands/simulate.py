@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from servecast.commands.options import CalibrationFile, Json, NoColor, Quiet
+from servecast.commands.options import (
+    CalibrationFile,
+    FixedScenario,
+    Json,
+    NoColor,
+    Quiet,
+    RecordedCosts,
+    RecordsFile,
+    Settings,
+)
 from servecast.output import Output, literal
 
 if TYPE_CHECKING:
     from servecast.choices import Choice
-    from servecast.primitives.calibration import Calibration
+    from servecast.pricing import Pricing
+    from servecast.primitives.deployment import Deployment
     from servecast.scenario import Scenario
 
 
 def simulate(
-    scenario: Annotated[Path, typer.Argument(help="A scenario file with every choice fixed.")],
-    at: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Fix an open choice: tensor_parallel_size=4. Repeatable."),
-    ] = None,
-    records: Annotated[
-        Path | None, typer.Option(help="Write one row a request to this .csv or .csv.gz.")
-    ] = None,
+    scenario: FixedScenario,
+    at: Settings = None,
+    records: RecordsFile = None,
     calibration: CalibrationFile = None,
+    costs: RecordedCosts = None,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -34,43 +40,43 @@ def simulate(
 
     Exit code 3 if it misses an SLO or is overloaded.
     """
-    from servecast.calibration_file import calibrated
+    from servecast.domain import deployment
     from servecast.loading import load
+    from servecast.pricing import pricing
 
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     found = load(scenario)
-    fitted = calibrated(out, calibration, found)
-    _simulate(out, found, choice_of(found, at or []), fitted, records)
+    for warning in found.warnings:
+        out.note(warning)
+    deployed = deployment(found, choice_of(found, at or []))
+    priced = pricing(out, found, deployed, calibration=calibration, costs=costs)
+    _simulate(out, found, deployed, priced, records)
 
 
 def _simulate(
     out: Output,
     scenario: Scenario,
-    choice: Choice,
-    calibration: Calibration | None,
+    deployment: Deployment,
+    priced: Pricing,
     records: Path | None,
 ) -> None:
-    from servecast.domain import deployment, workload
-    from servecast.primitives.corrected_source import default_source
-    from servecast.primitives.roofline import RELATIVE_ERROR
-    from servecast.search.band import reached
-    from servecast.simulator.simulate import simulate as run
+    from servecast.domain import workload
     from servecast.tables import result_json, show_reached, show_result
     from servecast.writing import write_records
 
-    deployed, traffic = deployment(scenario, choice), workload(scenario)
-    source = default_source(calibration)
-    host = calibration.host if calibration else None
+    traffic = workload(scenario)
     with out.progress(f"simulating {len(traffic):,} requests"):
-        result = run(deployed, traffic, source=source, host=host)
-        bands = reached(result, traffic, scenario.slo, source, RELATIVE_ERROR, host)
+        result = priced.simulated(deployment, traffic)
+        bands = priced.bands(result, traffic, scenario.slo)
     if records is not None:
         write_records(records, result)
     if out.json_mode:
         out.data(result_json(result, bands))
     else:
         show_result(out, result)
-        show_reached(out, bands, RELATIVE_ERROR)
+        if beyond := priced.unseen(result):
+            out.line(beyond)
+        show_reached(out, bands, priced.error)
         if records is not None:
             out.note(f"\nwrote {literal(records)}")
     if result.is_overloaded or not all(band.is_met for band in bands):

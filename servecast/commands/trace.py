@@ -46,6 +46,10 @@ def stats(
 
 Sort = Annotated[bool, typer.Option("--sort", help="Put out-of-order arrivals in order.")]
 Rate = Annotated[str | None, typer.Option(help="Stretch time to this mean rate, for example 12/s.")]
+Curve = Annotated[
+    Path | None,
+    typer.Option("--rates", help="Follow the rates of a table: t_s, rate_rps; --rate: its mean."),
+]
 Requests = Annotated[int | None, typer.Option(min=1, help="Keep the first so many.")]
 Start = Annotated[str, typer.Option("--from", help="Drop what comes before this time.")]
 End = Annotated[
@@ -75,6 +79,7 @@ def convert(
     share: Share = None,
     seed: Seed = 0,
     rate: Rate = None,
+    rates: Curve = None,
     mooncake: Mooncake = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -86,7 +91,7 @@ def convert(
     from servecast.traces.writers import write
 
     workload = _excerpt(read(source, sort=sort), start, end, spread=spread)
-    workload = _reshaped(workload, requests, share, seed, rate)
+    workload = _paced(_reshaped(workload, requests, share, seed), rate, rates)
     (write_mooncake if mooncake else write)(workload, target)
     _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
 
@@ -132,6 +137,32 @@ def synthesize(
     _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
 
 
+@trace.command()
+def servegen(
+    pool: Annotated[str, typer.Argument(help="Whose clients: m-large, deepseek-r1 …")],
+    target: Annotated[Path, typer.Argument(help="The file to write.")],
+    folder: Annotated[Path, typer.Option("--from", help="The folder of ServeGen's two files.")],
+    span: Annotated[str, typer.Option(help="How long the clients send.")] = "10min",
+    rate: Annotated[
+        str | None, typer.Option(help="Mean rate of all together; otherwise as published.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Draw a workload from a pool of ServeGen's clients and write it."""
+    from servecast.primitives.units import parse_rate, parse_seconds
+    from servecast.traces.servegen import read_pool
+    from servecast.traces.writers import write
+
+    clients = read_pool(folder, pool)
+    rate_per_s = clients.rate_per_s if rate is None else parse_rate(rate, positive=True)
+    workload = clients.synthesize(rate_per_s, parse_seconds(span), seed)
+    write(workload, target)
+    _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
+
+
 def _excerpt(workload: Workload, start: str, end: str | None, *, spread: bool) -> Workload:
     from servecast.primitives.units import parse_seconds
     from servecast.traces.excerpts import between, without_ticks
@@ -145,20 +176,27 @@ def _excerpt(workload: Workload, start: str, end: str | None, *, spread: bool) -
     return between(workload, start_s, last_s + 1.0 if end is None else parse_seconds(end))
 
 
-def _reshaped(
-    workload: Workload, requests: int | None, share: float | None, seed: int, rate: str | None
-) -> Workload:
-    from servecast.primitives.units import parse_rate
+def _reshaped(workload: Workload, requests: int | None, share: float | None, seed: int) -> Workload:
     from servecast.traces.excerpts import thinned
-    from servecast.traces.reshape import head, rescale
+    from servecast.traces.reshape import head
 
     if requests is not None:
         workload = head(workload, requests)
     if share is not None:
         workload = thinned(workload, share, seed)
-    if rate is not None:
-        workload = rescale(workload, parse_rate(rate, positive=True))
     return workload
+
+
+def _paced(workload: Workload, rate: str | None, rates: Path | None) -> Workload:
+    from servecast.primitives.units import parse_rate
+    from servecast.traces.rate_curve import read_rate_curve
+    from servecast.traces.reshape import rescale
+
+    rate_per_s = None if rate is None else parse_rate(rate, positive=True)
+    if rates is not None:
+        curve = read_rate_curve(rates)
+        return (curve.with_mean(rate_per_s) if rate_per_s else curve).applied_to(workload)
+    return rescale(workload, rate_per_s) if rate_per_s else workload
 
 
 def _written(out: Output, target: Path, requests: int) -> None:
@@ -179,6 +217,13 @@ def _show(out: Output, name: str, found: Statistics) -> None:
             for w in arrivals.windows
         )
         out.table(("window", "index of dispersion", "peak / mean"), rows)
+    if found.sessions is not None:
+        waits = found.sessions
+        out.line(
+            f"{waits.sessions:,} sessions of {waits.requests_mean:.1f} requests on average, "
+            f"{waits.requests_max:,} at most; think time p50 {waits.think_p50_s:,.1f} s, "
+            f"p99 {waits.think_p99_s:,.1f} s"
+        )
     out.line()
     columns = ("tokens", "mean", "p50", "p95", "p99", "max")
     lengths = (_lengths("input", found.input_tokens), _lengths("output", found.output_tokens))

@@ -32,7 +32,8 @@ def test_what_is_stated_is_taken() -> None:
                 "replicas: 2, tensor_parallel_size: 4, quantization: fp8, kv_cache_dtype: fp8, "
                 "max_model_len: 4096, max_num_seqs: 32, max_num_batched_tokens: 1024, "
                 "block_size: 32, gpu_memory_utilization: 0.8, num_gpu_blocks_override: 500, "
-                "routing: central_queue"
+                "routing: central_queue, scheduling_policy: priority, "
+                "long_prefill_token_threshold: 256, long_prefill_token_threshold_adaptive: true"
             )
         )
     )
@@ -45,6 +46,8 @@ def test_what_is_stated_is_taken() -> None:
     )
     assert (stated.block_size, stated.gpu_memory_utilization) == (32, 0.8)
     assert (stated.num_gpu_blocks_override, stated.routing) == (500, "central_queue")
+    assert (stated.scheduling_policy, stated.long_prefill_token_threshold) == ("priority", 256)
+    assert stated.long_prefill_token_threshold_adaptive
     assert stated.usd_per_gpu_hour == 2.5
 
 
@@ -58,6 +61,7 @@ def test_what_is_not_stated_is_the_engines_default() -> None:
     assert unstated.weights_dtype == Dtype.BF16
     assert unstated.kv_cache_dtype == Dtype.BF16
     assert unstated.num_gpu_blocks_override is None
+    assert (unstated.scheduling_policy, unstated.long_prefill_token_threshold) == ("fcfs", 0)
 
 
 def test_the_model_keeps_the_repository_that_the_user_named() -> None:

@@ -165,11 +165,17 @@ def test_the_memory_verb_refuses_engines_whose_ledger_is_not_known(
     assert_refused(told, 2, "not laid out", "servecast emulate")
 
 
-@pytest.mark.parametrize("engine", VERSIONS)
-def test_what_cannot_be_done_is_refused_with_the_next_command(engine: str) -> None:
-    scenario = loads(text(engine))
+def test_transformers_is_not_searched_and_the_next_command_is_named() -> None:
+    scenario = loads(text("transformers"))
     with pytest.raises(UnsupportedError, match="not searched yet") as refused:
         question(scenario, trials=1)
     assert "servecast emulate" in str(refused.value.hint)
-    with pytest.raises(UnsupportedError, match=f"engine `{engine}`"):
+    with pytest.raises(UnsupportedError, match="engine `transformers`"):
         arguments(replace(deployment(scenario), num_gpu_blocks_override=None), 100)
+
+
+def test_sglang_is_searched_and_its_start_command_is_not_read() -> None:
+    scenario = loads(text("sglang", "chunked_prefill_size: [2048, 8192]"))
+    assert set(question(scenario, trials=1).space.dimensions) == {"chunked_prefill_size"}
+    with pytest.raises(UnsupportedError, match="not read from a start command yet"):
+        question(scenario, trials=1, current="python3 -m sglang.launch_server --model-path m")

@@ -11,7 +11,7 @@ from tests.servecast.minimal import changed, faults
 ALL_WRONG = """\
 model: meta-llama/Llama-3.1-8B-Instrct
 hardware: {gpu: h100x, gpus: -8, usd_per_gpu_hour: .nan}
-engine: {name: trtllm, version: 0.32}
+engine: {name: lmdeploy, version: 0.32}
 deployment:
   tensor_parallel_sise: 4
   enforce_eager: [false, true]
@@ -20,7 +20,7 @@ deployment:
   data_parallel_size: 2
   speculative_config: {method: ngram}
   enable_lora: true
-  scheduling_policy: priority
+  scheduling_policy: lottery
   kv_transfer_config: {}
   quantization: awq
   max_num_seqs: [64, 64]
@@ -38,16 +38,16 @@ colour: red
         ("hardware.gpu", ["h100x", "h100", "servecast gpus"]),
         ("hardware.gpus", ["`-8`", "greater than or equal to 1"]),
         ("hardware.usd_per_gpu_hour", ["`nan`", "finite"]),
-        ("engine.name", ["TensorRT-LLM", "not modelled yet", "vllm"]),
+        ("engine.name", ["`lmdeploy`", "not modelled yet", "vllm"]),
         ("engine.version", ["0.32", "quotes"]),
         ("deployment.tensor_parallel_sise", ["unknown field", "`tensor_parallel_size`"]),
         ("deployment.enforce_eager[1]", ["CUDA graphs", "false"]),
         ("deployment.async_scheduling", ["`perhaps`", "boolean"]),
         ("deployment.stream_interval", ["stream_interval", "not modelled yet"]),
         ("deployment.data_parallel_size", ["data parallelism", "replicas"]),
-        ("deployment.speculative_config", ["speculative decoding", "null"]),
+        ("deployment.speculative_config", ["speculative decoding", "speculation: {method"]),
         ("deployment.enable_lora", ["LoRA", "not modelled yet"]),
-        ("deployment.scheduling_policy", ["priority scheduling", "fcfs"]),
+        ("deployment.scheduling_policy", ["fcfs", "priority"]),
         ("deployment.kv_transfer_config", ["disaggregated", "not modelled yet"]),
         ("deployment.quantization", ["`awq`", "checkpoint", "config.json"]),
         ("deployment.max_num_seqs", ["`64` is listed twice"]),

@@ -70,7 +70,8 @@ VALUES = st.recursive(
 KNOWN = [
     *Scenario.model_fields,
     *("gpu", "gpus", "usd_per_gpu_hour", "version", "max_num_seqs", "quantization", "replicas"),
-    *("speculative_config", "rate", "synthetic", "trace", "requests", "think", "cv", "seed"),
+    *("speculation", "method", "acceptance", "num_speculative_tokens", "speculative_config"),
+    *("rate", "synthetic", "trace", "requests", "think", "cv", "seed"),
 ]
 
 

@@ -154,8 +154,8 @@ def test_a_prefix_cache_finds_what_prompts_share_and_saves_their_time() -> None:
     assert "prefix cache: 48.6% of prompt tokens found" in simulated(CACHED).out
 
 
-def test_a_hybrid_model_with_a_prefix_cache_is_refused_by_name() -> None:
+def test_a_hybrid_model_finds_what_all_its_layers_have_cached() -> None:
     write_prompts_that_begin_alike()
     told = simulated(CACHED.replace("meta-llama/Llama-3.1-8B-Instruct", "openai/gpt-oss-20b"))
-    assert told.code == 2
-    assert "prefix caching of openai/gpt-oss-20b" in told.err
+    # The first prompt's end is kept, then where the second one parts from it: eighteen find that.
+    assert "prefix cache: 46.1% of prompt tokens found" in told.out

@@ -15,8 +15,9 @@ class SharedClock(VirtualClock):
     """A frozen clock that lets one of several threads run: the one whose next moment comes first.
 
     A loop that waits for a moment hands over to whoever acts before it, so no jump skips what
-    another loop does; at the same moment the loop that was named first goes first. It is the
-    switch between loops too: nothing runs at once, and a run repeats to the byte.
+    another loop does; at the same moment the loop that was named first goes first, and those at
+    `rest` last. It is the switch between loops too: nothing runs at once, and a run repeats to the
+    byte.
     """
 
     __slots__ = ("_failed", "_may_wake", "_moments", "_numbers", "_running", "_turn")
@@ -24,8 +25,8 @@ class SharedClock(VirtualClock):
     def __init__(self) -> None:
         super().__init__()
         self._turn = threading.Condition()
-        self._moments: dict[int, int] = {}
-        """When each loop goes on."""
+        self._moments: dict[int, tuple[int, bool]] = {}
+        """When each loop goes on, and whether after all others at that time."""
         self._may_wake: set[int] = set()
         self._numbers: dict[int, int] = {}
         """A loop's number by its thread."""
@@ -37,7 +38,7 @@ class SharedClock(VirtualClock):
 
         Raises what the first of them to fail raised, and ServecastError where all wait for ever.
         """
-        self._moments = dict.fromkeys(range(len(loops)), self.now_ns())
+        self._moments = dict.fromkeys(range(len(loops)), (self.now_ns(), False))
         self._running = 0
         threads = [
             threading.Thread(target=self._take_part, args=(number, loop), daemon=True)
@@ -55,7 +56,14 @@ class SharedClock(VirtualClock):
         if threading.get_ident() not in self._numbers:
             super().jump_to(ns)
         elif ns > self.now_ns():
-            self._wait(ns, may_wake=False)
+            self._wait(ns)
+
+    def rest(self) -> None:
+        """Wait, without time passing, until all others have done what they do at this moment.
+
+        Of several who rest, one after the other goes on.
+        """
+        self._wait(self.now_ns(), at_rest=True)
 
     def doze(self, until_ns: int | None) -> None:
         """Wait for a moment, or without one for ever; `wake` ends it earlier."""
@@ -64,7 +72,8 @@ class SharedClock(VirtualClock):
     def wake(self, number: int, ns: int) -> None:
         """Let a loop that dozes go on at `ns` at the latest."""
         if number in self._may_wake:
-            self._moments[number] = min(self._moments[number], max(ns, self.now_ns()))
+            woken = max(ns, self.now_ns()), False
+            self._moments[number] = min(self._moments[number], woken)
 
     def _take_part(self, number: int, loop: Callable[[], None]) -> None:
         self._numbers[threading.get_ident()] = number
@@ -82,10 +91,10 @@ class SharedClock(VirtualClock):
                     self.wake(other, self.now_ns())
                 self._hand_over()
 
-    def _wait(self, ns: int, *, may_wake: bool) -> None:
+    def _wait(self, ns: int, *, may_wake: bool = False, at_rest: bool = False) -> None:
         number = self._numbers[threading.get_ident()]
         with self._turn:
-            self._moments[number] = ns
+            self._moments[number] = ns, at_rest
             if may_wake:
                 self._may_wake.add(number)
             self._hand_over()
@@ -100,9 +109,9 @@ class SharedClock(VirtualClock):
     def _hand_over(self) -> None:
         """Let the loop go on whose moment comes first."""
         if self._moments:
-            moment, self._running = min((ns, number) for number, ns in self._moments.items())
-            if moment == _NEVER:
+            (ns, _), self._running = min((when, number) for number, when in self._moments.items())
+            if ns == _NEVER:
                 self._failed = self._failed or ServecastError("every engine waits for another one")
             else:
-                super().jump_to(moment)
+                super().jump_to(ns)
         self._turn.notify_all()

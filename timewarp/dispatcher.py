@@ -1,0 +1,94 @@
+"""Clients and a router in front of several emulated engines on one clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from servecast.simulator.request import Request
+from servecast.simulator.router import Router
+from servecast.timewarp.arrivals import Arrivals
+from servecast.timewarp.shared_clock import SharedClock
+
+
+class Dispatcher:
+    """Asks the simulator's own router which engine gets a request; the others wait in line.
+
+    Requests are dealt out only once everything has ended that ends at their instant, as in the
+    simulator: who arrives sees what has finished, and a step sees who arrived.
+    """
+
+    def __init__(
+        self, clock: SharedClock, clients: Arrivals, router: Router, replicas: int, places: int
+    ) -> None:
+        """Each of the `replicas` computes up to `places` requests at once."""
+        self.clock = clock
+        self.lanes = [Lane(self, number, places) for number in range(replicas)]
+        self._clients = clients
+        self._router = router
+        self._queue: deque[Request] = deque()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody is to come any more."""
+        is_awaited = self._queue or any(lane.outstanding for lane in self.lanes)
+        return not is_awaited and self.next_ns() is None
+
+    def next_ns(self) -> int | None:
+        """When the next client sends, as far as is known now."""
+        return self._clients.next_ns()
+
+    def deal_out(self, now_ns: int) -> None:
+        """Send everybody who has come by `now_ns` on, as long as the router finds a replica."""
+        self._queue.extend(self._clients.due(now_ns))
+        while self._queue:
+            lane = self._router.route(self.lanes, self._queue[0])
+            if lane is None:
+                return
+            lane.take(self._queue.popleft())
+
+    def finished(self, lane: Lane, requests: int, now_ns: int) -> None:
+        """So many requests of a replica have their last token."""
+        if requests:
+            self.deal_out(now_ns - 1)  # who came before found them unfinished
+            lane.outstanding -= requests
+            self._clients.finished(requests, now_ns)
+            for other in self.lanes:  # who is idle has somebody to wait for
+                self.clock.wake(other.number, now_ns)
+
+
+class Lane:
+    """What one engine sees of the dispatcher: its own arrivals."""
+
+    def __init__(self, dispatcher: Dispatcher, number: int, places: int) -> None:
+        self.number = number
+        self.places = places
+        self.outstanding = 0
+        """Requests that were sent here and whose last token is not out yet."""
+        self._dispatcher = dispatcher
+        self._taken: list[Request] = []
+
+    def take(self, request: Request) -> None:
+        """The router has chosen this one."""
+        self.outstanding += 1
+        self._taken.append(request)
+        self._dispatcher.clock.wake(self.number, self._dispatcher.clock.now_ns())
+
+    def due(self, now_ns: int) -> list[Request]:
+        """Take the requests that were sent here by `now_ns`, when all has ended that ends then."""
+        self._dispatcher.clock.rest()
+        self._dispatcher.deal_out(now_ns)
+        taken, self._taken = self._taken, []
+        return taken
+
+    def next_ns(self) -> int | None:
+        """When the next client sends, to whichever replica."""
+        return self._dispatcher.next_ns()
+
+    def coming(self, until_ns: int) -> Iterator[int]:
+        """Nobody, as far as is known now: a router decides when they are there."""
+        return iter(())
+
+    def finished(self, requests: int, now_ns: int) -> None:
+        """So many requests of this replica have their last token."""
+        self._dispatcher.finished(self, requests, now_ns)
