@@ -8,8 +8,9 @@ from typing import NamedTuple
 class Group(NamedTuple):
     """`sequences` sequences that each compute `query_tokens` new tokens over a cached context.
 
-    A decode group has one query token a sequence; a prefill chunk is a group of its own, of one
-    sequence whose `context_sum` is the number of tokens computed before the chunk.
+    A decode group has one query token a sequence, and one more for each draft that it verifies; a
+    prefill chunk is a group of its own, of one sequence whose `context_sum` is the number of tokens
+    computed before the chunk.
     """
 
     query_tokens: int
@@ -22,7 +23,8 @@ class Group(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One step: at most one decode group, then the prefill chunks in scheduling order."""
+    """One step: a decode group (one for each number of drafts), then the prefill chunks in
+    scheduling order."""
 
     groups: tuple[Group, ...]
 
@@ -35,6 +37,14 @@ class Batch(NamedTuple):
     def sequences(self) -> int:
         """Sequences in all."""
         return sum(group.sequences for group in self.groups)
+
+    @property
+    def rows(self) -> int:
+        """Tokens that the head computes: the last one of each sequence, and all that verify."""
+        return sum(
+            group.sequences * (group.query_tokens if group.is_decode else 1)
+            for group in self.groups
+        )
 
 
 class StepTime(NamedTuple):

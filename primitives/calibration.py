@@ -10,6 +10,7 @@ from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.coefficients import shipped
 from servecast.primitives.cost import CostSource
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.operations import (
     AllReduce,
     Elementwise,
@@ -19,7 +20,6 @@ from servecast.primitives.operations import (
     Quantity,
 )
 from servecast.primitives.scaled_source import ScaledSource
-from servecast.primitives.step_cost import HostTime
 
 
 @dataclass(frozen=True, slots=True)

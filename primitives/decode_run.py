@@ -60,8 +60,10 @@ class DecodeRun:
 
     def steps_until(self, context: int, ns: int, at_most: int) -> int:
         """The fewest steps from `context` that take at least `ns`, or `at_most` if they do not."""
-        self._reach(context, context + at_most)
         start, prefix_ns = context - self._first, self._prefix_ns
+        if start < 0 or start + at_most >= len(prefix_ns):
+            self._reach(context, context + at_most)
+            start, prefix_ns = context - self._first, self._prefix_ns
         target = prefix_ns[start] + ns
         return bisect_left(prefix_ns, target, start + 1, start + at_most) - start
 

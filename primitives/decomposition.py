@@ -40,9 +40,6 @@ from servecast.primitives.weights import KEPT_WIDE, Matrix, ffn_matrices, mixer_
 Counted = Iterator[tuple[int, Operation]]
 """Operations with how often the step runs each."""
 
-STATE_BYTES = 4.0
-"""Recurrent state is kept in fp32."""
-
 
 def token_operations(deployment: Deployment, tokens: Quantity) -> Counted:
     """What `tokens` tokens pass in all layers, attention scores aside."""
@@ -180,7 +177,7 @@ def decode_operations(
                 context = context_tokens + 1.0
                 yield group.count, latent_decode(a, sequences, context, kv_dtype, products)
             case LinearAttention() as a:
-                moved = 2 * sequences * a.state_elements * STATE_BYTES
+                moved = 2.0 * sequences * a.state_bytes
                 yield group.count, Elementwise(moved + 0.0 * context_tokens)
 
 
@@ -209,6 +206,6 @@ def prefill_operations(
 def _linear_prefill(mixer: LinearAttention, new_tokens: Quantity) -> Operation:
     """The rule of a gated delta net; of another mixer the state that is read and written."""
     if mixer.delta is None:
-        return Elementwise(2 * mixer.state_elements * STATE_BYTES + 0.0 * new_tokens)
+        return Elementwise(2.0 * mixer.state_bytes + 0.0 * new_tokens)
     heads = mixer.delta
     return DeltaRule(new_tokens, heads.key_heads, heads.value_heads, heads.key_dim, heads.value_dim)

@@ -8,9 +8,12 @@ from typing import Literal
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
-from servecast.primitives.policy import Policy
+from servecast.primitives.policy import Policy, SglangPolicy, TrtllmPolicy
+from servecast.primitives.speculation import Speculation
 
-EngineName = Literal["vllm", "sglang", "trtllm", "transformers"]
+EngineName = Literal["vllm", "sglang", "trtllm", "transformers", "reference"]
+"""The last one is a scheduler of the literature on vLLM's memory and host time."""
+SchedulingPolicy = Literal["fcfs", "priority"]
 Routing = Literal["round_robin", "central_queue"]
 ExpertsKernel = Literal["", "marlin", "mxfp8"]
 """What computes experts with 4-bit weights: Marlin expands them to bf16, others multiply them by
@@ -45,8 +48,36 @@ class Deployment:
     """KV blocks as known from a start-up log; None lets the memory ledger compute them."""
     routing: Routing = "round_robin"
     usd_per_gpu_hour: float | None = None
+    scheduling_policy: SchedulingPolicy = "fcfs"
+    """vLLM's: by priority, the least urgent of those who run gives way to who needs blocks."""
+    long_prefill_token_threshold: int = 0
+    """The most tokens of a request in one step of vLLM while others are there; 0: no such limit."""
+    long_prefill_token_threshold_adaptive: bool = False
+    """Whether a request's fair share of the step may exceed that threshold."""
     policy: Policy | None = None
     """How an engine schedules whose choices vLLM's options do not name; None: as it does itself."""
+    speculation: Speculation | None = None
+    """Drafts that the engine verifies; None: a token a step."""
+
+    @property
+    def drafting(self) -> Speculation | None:
+        """The speculation, where any token is drafted."""
+        return self.speculation if self.speculation and self.speculation.acceptance else None
+
+    @property
+    def num_drafts(self) -> int:
+        """Tokens drafted for each request in a step."""
+        return self.drafting.num_speculative_tokens if self.drafting else 0
+
+    @property
+    def schedules_ahead(self) -> bool:
+        """Whether the engine decides the next step while this one computes."""
+        own = self.policy
+        if isinstance(own, SglangPolicy):
+            return not own.disable_overlap_schedule
+        return self.async_scheduling or (
+            isinstance(own, TrtllmPolicy) and not own.disable_overlap_scheduler
+        )
 
     @property
     def gpus_per_replica(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from servecast.primitives.dtype import Dtype
 from servecast.primitives.hf_families import Family
 from servecast.primitives.hf_schema import HfConfig, KeyProblem, LayerKind
 from servecast.primitives.linear_mixers import gated_delta_net, mamba2
@@ -21,6 +22,7 @@ from servecast.primitives.model import (
 Layer = tuple[Mixer | None, Ffn | None]
 
 _LLAMA4_FULL_EVERY = 4
+_STATE_DTYPES = {"float32": Dtype.FP32, "bfloat16": Dtype.BF16, "float16": Dtype.FP16}
 _BLOCKS = {"M": "mamba", "*": "attention", "E": "moe", "-": "mlp"}
 
 
@@ -127,6 +129,7 @@ def _gated_delta_net(config: HfConfig) -> LinearAttention:
         key_dim=config.need("linear_key_head_dim"),
         value_dim=config.need("linear_value_head_dim"),
         kernel=config.linear_conv_kernel_dim,
+        state_dtype=_STATE_DTYPES[config.mamba_ssm_dtype],
     )
 
 
@@ -193,4 +196,5 @@ def _mamba(config: HfConfig) -> LinearAttention:
         groups=config.need("n_groups"),
         state=config.need("ssm_state_size"),
         kernel=config.conv_kernel,
+        state_dtype=_STATE_DTYPES[config.mamba_ssm_cache_dtype],
     )

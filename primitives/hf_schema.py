@@ -22,6 +22,7 @@ Count = Annotated[int, Field(ge=0, le=10**9)]
 """A number that may be zero."""
 
 
+StateDtype = Literal["float32", "bfloat16", "float16"]
 LayerKind = Literal["full_attention", "sliding_attention", "chunked_attention", "linear_attention"]
 
 
@@ -103,6 +104,8 @@ class HfConfig(BaseModel):
     linear_key_head_dim: Size | None = None
     linear_value_head_dim: Size | None = None
     linear_conv_kernel_dim: Size = 4
+    mamba_ssm_dtype: StateDtype = "bfloat16"
+    mamba_ssm_cache_dtype: StateDtype = "float32"
     mamba_num_heads: Size | None = None
     mamba_head_dim: Size | None = None
     n_groups: Size | None = None

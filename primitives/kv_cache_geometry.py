@@ -18,9 +18,6 @@ from servecast.primitives.sharding import Sharding, cdiv
 
 CacheKind = Literal["full", "window", "state"]
 
-STATE_BYTES = 4
-"""A recurrent state is kept in fp32."""
-
 SPARSE_LATENT_FP8_BYTES = 656
 """An fp8 latent for sparse attention: 512 fp8, 4 scales, 64 in bf16 (vLLM's `fp8_ds_mla`)."""
 
@@ -39,17 +36,25 @@ class KvGroup:
     layers: int
     """Layers of this group on one rank; padding is not counted."""
     block_tokens: int
-    """Tokens that one of its blocks holds; for a state the tokens do not matter."""
+    """Tokens that one of its blocks holds; a state that is not cached is one block for them all."""
     window: int | None = None
+    state_blocks: int = 1
+    """Blocks of state that a request holds at most: its own; in a prefix cache also that which it
+    goes on from, and that which the kernel gives out from within a prompt, where it can."""
+
+    @property
+    def writes_checkpoints(self) -> bool:
+        """Whether states are given out from within a prompt."""
+        return self.state_blocks > 2
 
     def blocks(self, tokens: int, in_flight_tokens: int) -> int:
         """Blocks that a request of `tokens` needs here at most.
 
         A window keeps what it sees, what is in flight, and one block more because it need not
-        start at a block's edge; a state is one block whatever the length.
+        start at a block's edge; a state is as long whatever the length.
         """
         if self.kind == "state":
-            return 1
+            return self.state_blocks
         if self.window is None:
             return cdiv(tokens, self.block_tokens)
         kept = min(self.window - 1 + in_flight_tokens, tokens)
@@ -140,6 +145,7 @@ class _Cache:
     kind: CacheKind
     bytes: int
     window: int | None = None
+    state_blocks: int = 1
 
     def page_bytes(self, block_size: int) -> int:
         """Bytes of one layer's page in a block."""
@@ -153,11 +159,14 @@ def kv_cache_geometry(
     *,
     block_size: int = 16,
     in_flight_tokens: int = 0,
+    enable_prefix_caching: bool = False,
 ) -> KvCacheGeometry:
     """The geometry of the fullest rank; a model that caches nothing has blocks of one byte."""
     layers: Counter[_Cache] = Counter()
     for group in model.layers:
-        cache = _cache(group.mixer, sharding, kv_cache_dtype)
+        cache = _cache(
+            group.mixer, sharding, kv_cache_dtype, enable_prefix_caching=enable_prefix_caching
+        )
         if cache is not None:
             layers[cache] += group.count
     if not layers:
@@ -174,7 +183,7 @@ def _one_group(
     """All layers keep the same tokens: one group, whose pages may differ and add up."""
     local = {cache: sharding.stage_layers(count) for cache, count in layers.items()}
     cache = next(iter(local))
-    group = KvGroup(cache.kind, sum(local.values()), block_size, cache.window)
+    group = KvGroup(cache.kind, sum(local.values()), block_size, cache.window, cache.state_blocks)
     return (group,), sum(c.page_bytes(block_size) * count for c, count in local.items())
 
 
@@ -184,8 +193,8 @@ def _equal_groups(
     """Layers that keep different tokens: groups of equal size that share one pool.
 
     The rarest kind sets the size of a group (the commonest, where it is less than half as common
-    again) and the last group of a kind is padded. Pages become equal by more tokens per block where
-    they divide and by padding where not.
+    again) and the last groups of a kind are padded. Pages become equal by more tokens per block
+    where they divide and by padding where not.
     """
     fewest, most = min(layers.values()), max(layers.values())
     size = most if most < 1.5 * fewest else fewest
@@ -195,12 +204,16 @@ def _equal_groups(
         number = cdiv(count, size)
         own = cache.page_bytes(block_size)
         scale = page // own if page % own == 0 and cache.kind != "state" else 1
-        local = sharding.stage_layers(cdiv(count, number))
-        groups += [KvGroup(cache.kind, local, block_size * scale, cache.window)] * number
+        for first in range(number):
+            local = sharding.stage_layers(len(range(first, count, number)))
+            group = KvGroup(cache.kind, local, block_size * scale, cache.window, cache.state_blocks)
+            groups.append(group)
     return tuple(groups), page * max(group.layers for group in groups)
 
 
-def _cache(mixer: Mixer | None, sharding: Sharding, kv_cache_dtype: Dtype) -> _Cache | None:
+def _cache(
+    mixer: Mixer | None, sharding: Sharding, kv_cache_dtype: Dtype, *, enable_prefix_caching: bool
+) -> _Cache | None:
     match mixer:
         case None:
             return None
@@ -211,9 +224,9 @@ def _cache(mixer: Mixer | None, sharding: Sharding, kv_cache_dtype: Dtype) -> _C
         case LatentAttention():
             return _Cache("full", _latent_bytes(mixer, kv_cache_dtype))
         case LinearAttention():
-            return _Cache(
-                "state", cdiv(mixer.state_elements * STATE_BYTES, sharding.tensor_parallel_size)
-            )
+            state = cdiv(mixer.state_bytes, sharding.tensor_parallel_size)
+            blocks = 2 + mixer.writes_checkpoints if enable_prefix_caching else 1
+            return _Cache("state", state, state_blocks=blocks)
 
 
 def _latent_bytes(mixer: LatentAttention, kv_cache_dtype: Dtype) -> int:

@@ -7,7 +7,7 @@ It follows vLLM's own start-up arithmetic (v1/worker/gpu_worker.py of 0.32.0):
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servecast.errors import InfeasibleError, UnsupportedError
 from servecast.primitives.deployment import Deployment
@@ -20,6 +20,7 @@ from servecast.primitives.memory_priors import (
     peak_activation_bytes,
 )
 from servecast.primitives.sharding import Sharding, require
+from servecast.primitives.speculation import DraftModel
 from servecast.primitives.weight_memory import weight_bytes
 
 
@@ -44,11 +45,13 @@ class Ledger:
     geometry: KvCacheGeometry
     max_model_len: int
     num_gpu_blocks_override: int | None = None
+    draft_weights_bytes: int = 0
+    """Of what drafts; its KV cache is a part of `geometry`."""
 
     @property
     def available_kv_bytes(self) -> int:
         """What the engine itself is expected to find for its KV cache; negative where none is."""
-        spent = self.weights_bytes + self.non_torch_bytes
+        spent = self.weights_bytes + self.draft_weights_bytes + self.non_torch_bytes
         return self.requested_bytes - spent - self.peak_activation_bytes - self.cuda_graph_bytes
 
     @property
@@ -112,9 +115,10 @@ class Ledger:
             )
 
     def _no_room(self) -> str:
-        others = self.requested_bytes - self.available_kv_bytes - self.weights_bytes
+        weights = self.weights_bytes + self.draft_weights_bytes
+        others = self.requested_bytes - self.available_kv_bytes - weights
         return (
-            f"weights need {_gib(self.weights_bytes)} of the {_gib(self.requested_bytes)} that"
+            f"weights need {_gib(weights)} of the {_gib(self.requested_bytes)} that"
             f" each GPU may use, activations, graphs and buffers {_gib(others)}, the forecast's"
             f" margin {_gib(self.margin_bytes)}: nothing is left for the KV cache"
         )
@@ -124,15 +128,21 @@ def ledger(deployment: Deployment) -> Ledger:
     """The ledger of a deployment's fullest rank.
 
     InputError where the engine refuses the parallel sizes, UnsupportedError for engines other than
-    vLLM. It does not raise where the model does not fit: see `Ledger.shortfall`.
+    vLLM, whose memory a reference policy has too. It does not raise where the model does not fit:
+    see `Ledger.shortfall`.
     """
-    if deployment.engine != "vllm":
+    if deployment.engine not in ("vllm", "reference"):
         raise UnsupportedError(
             f"the memory of engine `{deployment.engine}` is not modelled yet",
             hint="set engine.name to `vllm`",
         )
     model, sharding = deployment.model, Sharding.of(deployment)
+    draft = deployment.drafting.draft if deployment.drafting else None
+    cached = model
     require(model, sharding)
+    if draft is not None:
+        require(draft.model, sharding)
+        cached = replace(model, layers=(*model.layers, *draft.model.layers))
     total = deployment.accelerator.memory_bytes
     return Ledger(
         total_bytes=total,
@@ -143,15 +153,24 @@ def ledger(deployment: Deployment) -> Ledger:
         cuda_graph_bytes=cuda_graph_bytes(deployment),
         margin_bytes=margin_bytes(model),
         geometry=kv_cache_geometry(
-            model,
+            cached,
             sharding,
             deployment.kv_cache_dtype,
             block_size=deployment.block_size,
             in_flight_tokens=_in_flight_tokens(deployment),
+            enable_prefix_caching=deployment.enable_prefix_caching,
         ),
         max_model_len=deployment.max_model_len,
         num_gpu_blocks_override=deployment.num_gpu_blocks_override,
+        draft_weights_bytes=_draft_bytes(draft, sharding),
     )
+
+
+def _draft_bytes(draft: DraftModel | None, sharding: Sharding) -> int:
+    if draft is None:
+        return 0
+    vocabulary = not draft.shares_vocabulary
+    return weight_bytes(draft.model, sharding, draft.weights_dtype, vocabulary=vocabulary)
 
 
 def _in_flight_tokens(deployment: Deployment) -> int:

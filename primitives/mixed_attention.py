@@ -9,6 +9,7 @@ from math import log, log1p, prod
 import numpy as np
 from numpy.typing import NDArray
 
+from servecast.primitives.batch import Batch
 from servecast.primitives.cost_store import CostStore
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import Attention
@@ -31,6 +32,16 @@ class MixedRatio:
     def __init__(self, axes: list[Floats], ratios: Floats) -> None:
         """`axes` are logarithms of the grid's sizes, ascending; `ratios` has a dimension each."""
         self._axes, self._ratios = axes, ratios
+
+    def of(self, batch: Batch) -> float:
+        """The ratio for a step: the widest chunk stands for all, as do the first decodes."""
+        decode = batch.groups[0]
+        chunks = [group for group in batch.groups if not group.is_decode]
+        if not decode.is_decode or not chunks:
+            return 1.0
+        widest = max(chunks, key=lambda chunk: chunk.query_tokens)
+        context = decode.context_sum // decode.sequences
+        return self.at(widest.query_tokens, widest.context_sum, decode.sequences, context)
 
     def at(self, new_tokens: int, past_tokens: int, sequences: int, context: int) -> float:
         """The ratio for a chunk of `new_tokens` beside `sequences` of mean `context`."""

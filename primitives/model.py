@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from servecast.primitives.dtype import Dtype
@@ -68,9 +69,21 @@ class LinearAttention:
     projection_params: int
     """Weights of its projections and convolution."""
     state_elements: int
-    """Elements of recurrent state per sequence (kept in fp32 by default)."""
+    """Elements of recurrent state per sequence."""
+    convolution_elements: int = 0
+    """The last inputs of its convolution, per sequence; kept in 16 bits, as activations are."""
+    state_dtype: Dtype = Dtype.FP32
+    """What the engine keeps the recurrent state in, which the model's own file may say."""
+    writes_checkpoints: bool = False
+    """Whether its kernel gives out the state from within a prompt, for a prefix cache."""
     delta: DeltaHeads | None = None
     """None for other mixers, of which a prompt is priced as the state that it moves."""
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes that it keeps per sequence."""
+        state = math.ceil(self.state_elements * self.state_dtype.bytes)
+        return state + math.ceil(self.convolution_elements * Dtype.BF16.bytes)
 
 
 @dataclass(frozen=True, slots=True)

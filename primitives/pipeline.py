@@ -7,7 +7,8 @@ from dataclasses import replace
 from servecast.errors import UnsupportedError
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.host_time import HostTime
+from servecast.primitives.step_cost import CompiledStepCost
 
 NO_HOST = HostTime(0.0, 0.0)
 """Of the stages after the first: the engine's loop hands a batch to the pipeline once."""

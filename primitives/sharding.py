@@ -144,6 +144,7 @@ def _local_mixer(mixer: Mixer, tp: int) -> Mixer:
                 mixer,
                 projection_params=cdiv(mixer.projection_params, tp),
                 state_elements=cdiv(mixer.state_elements, tp),
+                convolution_elements=cdiv(mixer.convolution_elements, tp),
                 delta=mixer.delta and _local_delta(mixer.delta, tp),
             )
 

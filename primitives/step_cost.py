@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servecast.primitives.batch import Batch, StepTime
-from servecast.primitives.coefficients import shipped
 from servecast.primitives.cost import CostSource, Provenance
 from servecast.primitives.decode_run import DecodeRun
 from servecast.primitives.decomposition import (
@@ -22,6 +21,7 @@ from servecast.primitives.decomposition import (
     token_operations,
 )
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.mixed_attention import MixedRatio
 from servecast.primitives.model import Attention
 from servecast.primitives.operations import Quantity
@@ -29,43 +29,6 @@ from servecast.primitives.sharding import Sharding
 
 SPREAD_BUCKETS = 16
 """Resolution of the share of a sliding window that the group's contexts really fill."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostTime:
-    """Time of the engine's own loop around a step, by engine and version.
-
-    A step takes as long as the device or as the overlapped host work, whichever is longer, and the
-    exposed host work on top. The defaults are vLLM's synchronous scheduling, where all is exposed,
-    with the coefficients that ship.
-    """
-
-    step_s: float = field(default_factory=lambda: shipped("roofline").vllm_step_s)
-    sequence_s: float = field(default_factory=lambda: shipped("roofline").sequence_s)
-    overlapped_step_s: float = 0.0
-    overlapped_sequence_s: float = 0.0
-    eager_step_s: float = 0.0
-    """Launching a step with prompts kernel by kernel, where no CUDA graph holds it; overlapped."""
-
-    @classmethod
-    def asynchronous(cls) -> HostTime:
-        """vLLM's that schedules the next step meanwhile: what is left exposed is fitted, what is
-        hidden is as long as all of it is otherwise, or a guess below that."""
-        return cls(
-            shipped("roofline").vllm_async_step_s,
-            overlapped_step_s=1.5e-3,
-            overlapped_sequence_s=10e-6,
-        )
-
-    @classmethod
-    def of(cls, deployment: Deployment) -> HostTime:
-        """The default of a deployment that nobody calibrated."""
-        return cls.asynchronous() if deployment.async_scheduling else cls()
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether the next step is scheduled while the device computes."""
-        return max(self.overlapped_step_s, self.overlapped_sequence_s, self.eager_step_s) > 0
 
 
 class StepCost(Protocol):
@@ -118,11 +81,14 @@ class CompiledStepCost:
         self.deployment = deployment
         self._source = source
         self._samples = samples
-        tokens = np.arange(deployment.max_num_batched_tokens + 1, dtype=np.float64)
+        widest = max(deployment.max_num_batched_tokens, deployment.max_num_seqs)
+        tokens = np.arange(widest + 1, dtype=np.float64)
         sequences = np.arange(deployment.max_num_seqs + 1, dtype=np.float64)
         self._token_ns: list[int] = self._price(self._of_tokens(tokens)).tolist()
-        head_ns = self._price(self._of_sequences(sequences))
-        self._head_ns: list[int] = np.broadcast_to(head_ns, sequences.shape).tolist()
+        self._drafts = deployment.num_drafts
+        rows = np.arange(deployment.max_num_seqs * (1 + self._drafts) + 1, dtype=np.float64)
+        head_ns = self._price(self._of_rows(rows))
+        self._head_ns: list[int] = np.broadcast_to(head_ns, rows.shape).tolist()
         host = host or HostTime.of(deployment)
         exposed_s = host.step_s + host.sequence_s * sequences
         hidden_s = host.overlapped_step_s + host.overlapped_sequence_s * sequences
@@ -173,8 +139,9 @@ class CompiledStepCost:
             else:
                 attention_ns += self._prefill_ns(query_tokens, context_sum)
         if self._mixed is not None:
-            attention_ns += round((_ratio(self._mixed, batch) - 1) * attention_ns)
-        device_ns = self._token_ns[tokens] + self._head_ns[sequences] + attention_ns
+            attention_ns += round((self._mixed.of(batch) - 1) * attention_ns)
+        rows = batch.rows if self._drafts else sequences
+        device_ns = self._token_ns[tokens] + self._head_ns[rows] + attention_ns
         host_ns = self._exposed_ns[sequences]
         if self._overlaps:
             hidden_ns = self._hidden_ns[sequences]
@@ -213,7 +180,7 @@ class CompiledStepCost:
 
     def _operations(self, batch: Batch) -> Counted:
         yield from self._of_tokens(float(batch.tokens))
-        yield from self._of_sequences(float(batch.sequences))
+        yield from self._of_rows(float(batch.rows if self._drafts else batch.sequences))
         for group in batch.groups:
             if group.is_decode:
                 context = group.context_sum / group.sequences
@@ -228,9 +195,9 @@ class CompiledStepCost:
         if not self._samples:
             yield from handover_operations(self.deployment, tokens)
 
-    def _of_sequences(self, sequences: Quantity) -> Counted:
+    def _of_rows(self, rows: Quantity) -> Counted:
         if self._samples:
-            yield from head_operations(self.deployment, sequences)
+            yield from head_operations(self.deployment, rows)
 
     def _mixed_ratio(self) -> MixedRatio | None:
         """Of the attention that all layers share; None for models with several kinds of mixers."""
@@ -272,16 +239,6 @@ class CompiledStepCost:
         for count, operation in operations:
             seconds = seconds + count * self._source.seconds(operation, device)
         return seconds
-
-
-def _ratio(mixed: MixedRatio, batch: Batch) -> float:
-    """How much longer the step's attention takes in one call; the widest chunk stands for all."""
-    decode, *chunks = batch.groups
-    if not decode.is_decode or not chunks:
-        return 1.0
-    widest = max(chunks, key=lambda chunk: chunk.query_tokens)
-    context = decode.context_sum // decode.sequences
-    return mixed.at(widest.query_tokens, widest.context_sum, decode.sequences, context)
 
 
 def _nanoseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -7,9 +7,13 @@ from dataclasses import replace
 
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.drafted_cost import with_drafts
+from servecast.primitives.host_time import HostTime
+from servecast.primitives.speculation import DraftModel
+from servecast.primitives.step_cost import CompiledStepCost, StepCost
 
-Key = tuple[str, str, int, int, str, str, bool, bool, str]
+Drafts = tuple[int, DraftModel | None]
+Key = tuple[str, str, int, int, str, str, bool, bool, str, Drafts]
 
 
 class StepCosts:
@@ -28,6 +32,7 @@ class StepCosts:
         self.source = source
         self._host = host
         self._compiled: dict[Key, CompiledStepCost] = {}
+        self._drafted: dict[Key, StepCost] = {}
         self._largest: dict[Key, Deployment] = {}
         self.make_room(deployments)
 
@@ -36,14 +41,25 @@ class StepCosts:
         for deployment in deployments:
             if self._grow(deployment):
                 self._compiled.pop(step_cost_key(deployment), None)
+                self._drafted.pop(step_cost_key(deployment), None)
 
     def of(self, deployment: Deployment) -> CompiledStepCost:
-        """The step cost of `deployment`, shared with all that differ in the scheduler's limits."""
+        """The step cost of `deployment`, shared with all that differ in the scheduler's limits.
+
+        Where it drafts, that of the target alone.
+        """
         key = step_cost_key(deployment)
         self.make_room([deployment])
         if key not in self._compiled:
             self._compiled[key] = CompiledStepCost(self._largest[key], self.source, self._host)
         return self._compiled[key]
+
+    def with_drafts(self, deployment: Deployment) -> StepCost:
+        """The same with what drafting takes, where it drafts."""
+        key, target = step_cost_key(deployment), self.of(deployment)
+        if key not in self._drafted:
+            self._drafted[key] = with_drafts(self._largest[key], target, self.source)
+        return self._drafted[key]
 
     def _grow(self, deployment: Deployment) -> bool:
         """Make room for the deployment's limits; whether there was too little."""
@@ -72,4 +88,5 @@ def step_cost_key(deployment: Deployment) -> Key:
         deployment.enable_expert_parallel,
         deployment.async_scheduling,
         deployment.experts_kernel,
+        (deployment.num_drafts, deployment.drafting.draft if deployment.drafting else None),
     )

@@ -23,16 +23,19 @@ _FOUR_BIT = frozenset({Dtype.INT4, Dtype.MXFP4, Dtype.NVFP4})
 _TILE_WIDTH, _TILE_HIDDEN = 128, 256
 
 
-def weight_bytes(model: ModelSpec, sharding: Sharding, weights_dtype: Dtype) -> int:
+def weight_bytes(
+    model: ModelSpec, sharding: Sharding, weights_dtype: Dtype, *, vocabulary: bool = True
+) -> int:
     """Bytes of the weights of one rank of the dearest pipeline stage.
 
     Large matrices are in `weights_dtype`; embedding, head, router and the indexer's key stay in
     16 bits, and so do the mixers of a mixture of experts in a 4-bit format (gpt-oss, Kimi-K2, NVFP4
     checkpoints of DeepSeek). Norms and biases, below 0.1 %, are not counted. With pipeline
-    parallelism a stage has the embedding or the head, not both.
+    parallelism a stage has the embedding or the head, not both. Without `vocabulary` they are
+    another model's.
     """
     wide = wide_dtype(weights_dtype)
-    total = _vocabulary_params(model, sharding) * wide.bytes
+    total = _vocabulary_params(model, sharding) * wide.bytes if vocabulary else 0.0
     for group in sharding.stage(model):
         layer = 0.0
         if group.mixer is not None:

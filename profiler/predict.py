@@ -16,10 +16,11 @@ from servecast.primitives.corrected_source import corrected, kind_of
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.memory_priors import has_experts
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.step_cost import CompiledStepCost
 from servecast.primitives.step_costs import StepCosts
 from servecast.profiler.bands import family_of, tpot_band, ttft_band
 from servecast.profiler.benchmark_client import benchmark_workload
@@ -31,7 +32,7 @@ from servecast.profiler.launch_facts import launch_of
 from servecast.profiler.silicon_points import SiliconPoint
 from servecast.simulator.result import Result
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
-from servecast.simulator.sglang_scheduler import SglangScheduler
+from servecast.simulator.sglang_overlap_scheduler import SglangOverlapScheduler
 from servecast.simulator.simulate import replay
 from servecast.simulator.trtllm_scheduler import TrtllmScheduler
 from servecast.simulator.vllm_scheduler import VllmScheduler
@@ -205,7 +206,8 @@ def _policy(point: SiliconPoint, launch: Launch) -> Callable[[SchedulerLimits], 
     if point.engine == "trtllm":
         return partial(TrtllmScheduler, batch_wait=launch.batch_wait)
     if point.engine == "sglang":
-        return partial(SglangScheduler, recv_interval=launch.recv_interval(_clients(point)))
+        interval = launch.recv_interval(_clients(point))
+        return partial(SglangOverlapScheduler, recv_interval=interval)
     return VllmScheduler
 
 

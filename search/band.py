@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, CostSource
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.mixed_attention import MixedRatio
 from servecast.primitives.model import Attention
 from servecast.primitives.operations import Operation, Quantity
-from servecast.primitives.step_cost import HostTime
 from servecast.simulator.metrics import batched_half_width
 from servecast.simulator.result import Result
 from servecast.simulator.simulate import simulate
@@ -29,7 +29,8 @@ class Reached:
     value: float
     low: float
     high: float
-    """The value if every step were faster, or slower, by the cost source's relative error."""
+    """The value if every step were faster, or slower, by the cost source's relative error; the
+    value itself where other batches make both better, or worse."""
     sampling: float
     """95 % half-width from the finite workload; NaN where it is too short to tell."""
 
@@ -84,10 +85,15 @@ def reached(
     fast, slow = (
         again(Scaled(source, factor), _scaled(host, factor)) for factor in (1 - error, 1 + error)
     )
+    return banded(result, slos, fast, slow)
+
+
+def banded(result: Result, slos: Sequence[Slo], fast: Result, slow: Result) -> list[Reached]:
+    """Each SLO's value with its band, from two runs with faster and with slower steps."""
     bands: list[Reached] = []
     for slo in slos:
-        low, high = sorted((fast.reached(slo, slos), slow.reached(slo, slos)))
         value, sampling = result.reached(slo, slos), _sampling(result, slo, slos)
+        low, _, high = sorted((fast.reached(slo, slos), value, slow.reached(slo, slos)))
         bands.append(Reached(slo, value, low, high, sampling))
     return bands
 

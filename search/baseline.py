@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
-from servecast.primitives.memory import ledger
 from servecast.search.answers import Answer
 from servecast.search.engine_defaults import defaults
 from servecast.search.evaluator import Evaluator
-from servecast.search.space import Candidate, refuse_unsearched
+from servecast.search.sglang_defaults import left_alone
+from servecast.search.space import Candidate, memory_of, refuse_unsearched
 from servecast.simulator.objective import Objective
 
 
@@ -29,34 +29,40 @@ def default_candidate(like: Deployment, gpus: int) -> Candidate | None:
 
     None where the defaults fit on no number of GPUs within the budget, or are not known.
     """
-    try:
-        known = defaults(like.engine, like.engine_version, like.accelerator)
-        limits = known.limits(max_model_len=like.max_model_len)
-    except InputError:
-        return None
     size = 1
     while size <= min(gpus, like.accelerator.link.domain):
-        deployment = replace(
-            like,
-            replicas=1,
-            tensor_parallel_size=size,
-            max_num_seqs=limits.max_num_seqs,
-            max_num_batched_tokens=limits.max_num_batched_tokens,
-            gpu_memory_utilization=known.gpu_memory_utilization,
-            num_gpu_blocks_override=None,
-        )
-        found = fixed_candidate(deployment, gpus)
+        deployment = left_alone(like, size) if like.engine == "sglang" else _by_default(like, size)
+        found = None if deployment is None else fixed_candidate(deployment, gpus)
         if found is not None:
             return found
         size *= 2
     return None
 
 
+def _by_default(like: Deployment, tensor_parallel_size: int) -> Deployment | None:
+    """One replica with vLLM's own limits, or None where they are not known."""
+    try:
+        known = defaults(like.engine, like.engine_version, like.accelerator)
+        limits = known.limits(max_model_len=like.max_model_len)
+    except InputError:
+        return None
+    return replace(
+        like,
+        replicas=1,
+        tensor_parallel_size=tensor_parallel_size,
+        max_num_seqs=limits.max_num_seqs,
+        max_num_batched_tokens=limits.max_num_batched_tokens,
+        gpu_memory_utilization=known.gpu_memory_utilization,
+        num_gpu_blocks_override=None,
+        speculation=None,
+    )
+
+
 def fixed_candidate(deployment: Deployment, gpus: int) -> Candidate | None:
     """A deployment as a candidate of its own, or None where the engine would not start it."""
     try:
         refuse_unsearched(deployment)
-        memory = ledger(deployment)
+        memory = memory_of(deployment)
     except InputError:
         return None
     if memory.shortfall() is not None:

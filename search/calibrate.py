@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from servecast.errors import UnsupportedError
 from servecast.primitives.calibration import CalibratedSource, Calibration
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
@@ -63,6 +64,11 @@ class Fitter:
         self, deployment: Deployment, observations: Sequence[Observation], source: CostSource
     ) -> None:
         refuse_unmodelled(deployment)
+        if deployment.pipeline_parallel_size > 1 or deployment.drafting is not None:
+            raise UnsupportedError(
+                "a calibration to pipeline stages or drafts is not fitted yet",
+                hint="calibrate the same engine without them",
+            )
         self._deployment = deployment
         self._observations = observations
         self._source = source

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
-from servecast.search.engine_defaults import engine_release
+from servecast.search.launch import launch
 from servecast.search.replay import (
     REQUESTS_FILE,
     RESULT_FILE,
@@ -23,7 +23,6 @@ from servecast.search.replay import (
     bench_arguments,
     write_requests,
 )
-from servecast.search.vllm_arguments import arguments
 from servecast.simulator.slo import Slo
 from servecast.traces.workload import Workload
 
@@ -53,10 +52,10 @@ def emit(
     """Write serve.sh, compose.yaml, k8s.yaml, verify.sh, requests.jsonl and why.md; their paths.
 
     With several replicas nginx.conf is there too. `num_gpu_blocks` is the engine's total, one more
-    than the blocks that requests can use (`arguments`); `model` is what the engine loads where it
-    is not the model's name; `slos` become the benchmark's goodput; `why` is Markdown. Files appear
+    than the blocks that requests can use with vLLM; `model` is what the engine loads where it is
+    not the model's name; `slos` become the benchmark's goodput; `why` is Markdown. Files appear
     whole or not at all, and those of an earlier deployment in `folder` are replaced. InputError
-    and UnsupportedError as `arguments` raises them, before anything is written; InputError for an
+    and UnsupportedError as `launch` raises them, before anything is written; InputError for an
     empty workload.
     """
     if not len(workload):
@@ -100,10 +99,9 @@ def _render(
         "model": model,
         "slug": _slug(model),
         "why": why.strip(),
-        "options": arguments(deployment, num_gpu_blocks),
+        "engine": launch(deployment, num_gpu_blocks, model, _PORT),
         "bench": bench,
         "result_file": RESULT_FILE,
-        "release": engine_release(deployment.engine, deployment.engine_version),
         "engines": engines,
         "port": _PORT,
         "router_conf": environment.get_template("nginx.conf.j2").render(

@@ -102,7 +102,7 @@ class Evaluator:
     def simulated(self, candidate: Candidate, replicas: int) -> Answer:
         """The simulation's answer at a number of replicas."""
         deployment = candidate.with_replicas(replicas)
-        cost = self.costs.of(deployment)
+        cost = self.costs.with_drafts(deployment)
         result = simulate(deployment, self.workload, cost=cost, memory=candidate.memory)
         self.simulations += 1
         return self.judged(candidate, result)
@@ -117,7 +117,10 @@ class Evaluator:
         most = candidate.max_replicas
         counts = list(range(1, most + 1)) if self._fewest else [most]
         priced = self.estimate([candidate] * len(counts), counts)
-        hopeful = [row for row in range(len(counts)) if self._hopeless(priced, row) is None]
+        drafts = candidate.deployment.num_drafts > 0  # beyond the estimate's token a step
+        hopeful = [
+            row for row in range(len(counts)) if drafts or self._hopeless(priced, row) is None
+        ]
         if not hopeful:
             return self._ruled_out(candidate, priced, len(counts) - 1, counts[-1])
         bound = self._best_price * (1 + TIE)

@@ -10,7 +10,7 @@ from servecast.errors import InfeasibleError
 from servecast.primitives.calibration import Calibration
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
-from servecast.primitives.step_cost import HostTime
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.step_costs import StepCosts
 from servecast.search.answers import Answer
 from servecast.search.band import Reached, reached

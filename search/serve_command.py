@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from servecast.errors import InputError, UnsupportedError, nearest
+from servecast.primitives.deployment import SchedulingPolicy
 from servecast.primitives.dtype import Dtype
 from servecast.search.command_line import CommandLine, GivenOption, read_command_line
 from servecast.search.engine_defaults import EngineDefaults
+from servecast.search.stated_drafts import NAMES, StatedDrafts, stated_drafts
 from servecast.search.vllm_formats import KV_CACHE_DTYPES, MODEL_DTYPES, QUANTIZATIONS
 from servecast.search.vllm_options import HARMLESS_VARIABLES
 
@@ -19,9 +22,9 @@ _AS_SIMULATED = {
     "--data-parallel-size": "1",
     "--enable-chunked-prefill": "on",
     "--pipeline-parallel-size": "1",
-    "--scheduling-policy": "fcfs",
 }
 """Options that a simulation agrees with at one value alone."""
+_POLICIES: Mapping[str, SchedulingPolicy] = {"fcfs": "fcfs", "priority": "priority"}
 _FREE = frozenset(
     (
         "--block-size",
@@ -30,10 +33,13 @@ _FREE = frozenset(
         "--enable-expert-parallel",
         "--enable-prefix-caching",
         "--gpu-memory-utilization",
+        "--long-prefill-token-threshold",
+        "--long-prefill-token-threshold-adaptive",
         "--max-num-batched-tokens",
         "--max-num-seqs",
         "--model",
         "--num-gpu-blocks-override",
+        "--scheduling-policy",
         "--tensor-parallel-size",
     )
 )
@@ -61,6 +67,11 @@ class ServeCommand:
     enable_prefix_caching: bool | None
     enable_chunked_prefill: bool | None
     async_scheduling: bool | None
+    scheduling_policy: SchedulingPolicy | None
+    long_prefill_token_threshold: int
+    """0 is no such limit."""
+    long_prefill_token_threshold_adaptive: bool
+    drafts: StatedDrafts | None
     visible_gpus: int | None
     """How many GPUs CUDA_VISIBLE_DEVICES or `--device-ids` leaves to the engine."""
     image_tag: str | None
@@ -110,6 +121,12 @@ def parse(command: str) -> ServeCommand:
         enable_prefix_caching=_switch(line, "--enable-prefix-caching"),
         enable_chunked_prefill=_switch(line, "--enable-chunked-prefill"),
         async_scheduling=_switch(line, "--async-scheduling"),
+        scheduling_policy=_scheduling_policy(line),
+        long_prefill_token_threshold=_long_prefill_token_threshold(line),
+        long_prefill_token_threshold_adaptive=bool(
+            _switch(line, "--long-prefill-token-threshold-adaptive")
+        ),
+        drafts=stated_drafts(line),
         visible_gpus=_visible_gpus(line),
         image_tag=line.image_tag,
         unmodelled=_unmodelled(line),
@@ -153,6 +170,22 @@ def _integer(line: CommandLine, name: str, *, scaled: bool = False) -> int | Non
             hint=f"write for example `{name} 8`",
         )
     return number
+
+
+def _long_prefill_token_threshold(line: CommandLine) -> int:
+    """The threshold, or 0 where the command sets none."""
+    name = "--long-prefill-token-threshold"
+    return 0 if _text(line, name).strip() == "0" else _integer(line, name) or 0
+
+
+def _scheduling_policy(line: CommandLine) -> SchedulingPolicy | None:
+    stated = _text(line, "--scheduling-policy")
+    if stated and stated not in _POLICIES:
+        raise InputError(
+            f"option `--scheduling-policy` is `{stated}`\n  known: {', '.join(_POLICIES)}",
+            hint="write for example `--scheduling-policy priority`",
+        )
+    return _POLICIES.get(stated)
 
 
 def _model_len(line: CommandLine) -> int | None:
@@ -208,7 +241,7 @@ def _is_followed(given: GivenOption) -> bool:
         return True
     if name == "--max-model-len":
         return given.value.strip().lower() not in ("auto", "-1")
-    if name in _FREE:
+    if name in _FREE or name in NAMES:
         return True
     if name == "--kv-cache-dtype":
         return given.value in ("auto", *KV_CACHE_DTYPES)

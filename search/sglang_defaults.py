@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from servecast.primitives.accelerator import Accelerator
-from servecast.primitives.kv_cache_geometry import KvCacheGeometry
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.dtype import Dtype
+from servecast.primitives.kv_cache_geometry import KvCacheGeometry, kv_cache_geometry
+from servecast.primitives.model import LatentAttention, ModelSpec
+from servecast.primitives.policy import SglangPolicy
+from servecast.primitives.sharding import Sharding
+from servecast.primitives.weight_memory import weight_bytes
 
 PAGE_SIZE = 1
 """Tokens, unless the attention backend asks for more."""
@@ -57,6 +65,62 @@ def max_total_tokens(
     """
     available = share * accelerator.memory_bytes - weights_bytes
     return geometry.num_blocks(available) * geometry.block_size
+
+
+def model_share(
+    model: ModelSpec,
+    accelerator: Accelerator,
+    tensor_parallel_size: int,
+    *,
+    chunk_tokens: int,
+    max_running_requests: int | None = None,
+) -> float:
+    """`mem_fraction_static` for a model."""
+    return mem_fraction_static(
+        accelerator,
+        chunk_tokens=chunk_tokens,
+        max_running_requests=max_running_requests,
+        tensor_parallel_size=tensor_parallel_size,
+        is_latent=any(isinstance(group.mixer, LatentAttention) for group in model.layers),
+    )
+
+
+def model_pool(
+    model: ModelSpec,
+    accelerator: Accelerator,
+    tensor_parallel_size: int,
+    formats: tuple[Dtype, Dtype],
+    *,
+    page_size: int,
+    share: float,
+) -> int:
+    """`max_total_tokens` for a model, `formats` being those of its weights and KV cache."""
+    sharding, (weights, kv_cache) = Sharding(tensor_parallel_size), formats
+    geometry = kv_cache_geometry(model, sharding, kv_cache, block_size=page_size)
+    return max_total_tokens(geometry, accelerator, weight_bytes(model, sharding, weights), share)
+
+
+def left_alone(like: Deployment, tensor_parallel_size: int) -> Deployment:
+    """One replica of SGLang that is told the model, its formats and its length alone."""
+    model, device = like.model, like.accelerator
+    chunk = chunked_prefill_size(device)
+    share = model_share(model, device, tensor_parallel_size, chunk_tokens=chunk)
+    formats = like.weights_dtype, like.kv_cache_dtype
+    tokens = model_pool(
+        model, device, tensor_parallel_size, formats, page_size=PAGE_SIZE, share=share
+    )
+    return replace(
+        like,
+        replicas=1,
+        tensor_parallel_size=tensor_parallel_size,
+        max_num_seqs=max_running_requests(tokens, like.max_model_len, None),
+        max_num_batched_tokens=chunk,
+        block_size=PAGE_SIZE,
+        enable_prefix_caching=True,
+        gpu_memory_utilization=share,
+        num_gpu_blocks_override=tokens,
+        policy=SglangPolicy(),
+    )
 
 
 def max_running_requests(pool_tokens: int, context_length: int, stated: int | None) -> int:

@@ -12,6 +12,7 @@ from servecast.errors import ServecastError, UnsupportedError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.sharding import Sharding, check
+from servecast.primitives.stated_pool import StatedPool, stated_pool
 from servecast.simulator.simulate import refuse_unmodelled
 
 Value = int | float | str
@@ -49,7 +50,7 @@ class Candidate:
 
     choice: Choice
     deployment: Deployment
-    memory: Ledger
+    memory: Ledger | StatedPool
     max_replicas: int
 
     def with_replicas(self, replicas: int) -> Deployment:
@@ -71,7 +72,7 @@ def candidates(space: Space) -> tuple[list[Candidate], Counter[str]]:
             deployment = space.build(choice)
             refuse_unsearched(deployment)
             reason = _refusal(space, deployment)
-            memory = ledger(deployment) if reason is None else None
+            memory = memory_of(deployment) if reason is None else None
         except ServecastError as error:
             cut[_told(error)] += 1
             continue
@@ -84,6 +85,11 @@ def candidates(space: Space) -> tuple[list[Candidate], Counter[str]]:
         most = fitting if space.auto_replicas else deployment.replicas
         found.append(Candidate(choice, deployment, memory, most))
     return found, cut
+
+
+def memory_of(deployment: Deployment) -> Ledger | StatedPool:
+    """What the deployment's memory holds: vLLM's ledger, or the pool that another engine states."""
+    return stated_pool(deployment) if deployment.engine == "sglang" else ledger(deployment)
 
 
 def grouped(cut: Mapping[str, int]) -> list[tuple[int, str]]:
@@ -100,6 +106,11 @@ def grouped(cut: Mapping[str, int]) -> list[tuple[int, str]]:
 def refuse_unsearched(deployment: Deployment) -> None:
     """Raise UnsupportedError for what is not simulated, or for what no files could start."""
     refuse_unmodelled(deployment)
+    if deployment.pipeline_parallel_size > 1:
+        raise UnsupportedError(
+            f"pipeline_parallel_size {deployment.pipeline_parallel_size} is not searched yet",
+            hint="fix every choice and run `servecast simulate`, or set it to 1",
+        )
     link, size = deployment.accelerator.link, deployment.tensor_parallel_size
     if size > link.domain:
         raise UnsupportedError(
@@ -118,7 +129,8 @@ def _told(error: ServecastError) -> str:
 def _refusal(space: Space, deployment: Deployment) -> str | None:
     if deployment.gpus > space.gpus:
         return f"{deployment.gpus} GPUs are more than the budget of {space.gpus}"
-    if deployment.max_num_batched_tokens < deployment.max_num_seqs:
+    is_bounded = deployment.engine != "sglang"  # its steps compute prompts alone
+    if is_bounded and deployment.max_num_batched_tokens < deployment.max_num_seqs:
         return (
             f"max_num_batched_tokens {deployment.max_num_batched_tokens} is below "
             f"max_num_seqs {deployment.max_num_seqs}"

@@ -8,7 +8,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from servecast.errors import InputError
+from servecast.errors import InputError, UnsupportedError
 from servecast.traces.statistics import ideal_hits
 from servecast.traces.workload import Workload
 
@@ -48,8 +48,13 @@ class Traffic:
         """The statistics of the part of the workload that fits the model length.
 
         A prefix cache is taken to forget nothing: nothing is ruled out for a prompt that it may
-        find. InputError where no prompt fits it.
+        find. InputError where no prompt fits it, UnsupportedError for sessions.
         """
+        if workload.sessions is not None:
+            raise UnsupportedError(
+                f"`{workload.name}` has sessions, which are not searched for yet",
+                hint="`servecast simulate` serves them, one deployment at a time",
+            )
         fits = workload.prompt_tokens < max_model_len
         if not fits.any():
             raise InputError(

@@ -7,10 +7,7 @@ from servecast.primitives.deployment import Deployment
 from servecast.search.engine_defaults import check_budget, engine_release
 from servecast.search.vllm_formats import Argument, kv_cache_argument, weights_arguments
 
-_NOT_SIMULATED: tuple[Argument, ...] = (
-    ("--enable-chunked-prefill", None),
-    ("--scheduling-policy", "fcfs"),
-)
+_NOT_SIMULATED: tuple[Argument, ...] = (("--enable-chunked-prefill", None),)
 """What the simulated scheduler does and leaves out, said outright whatever the defaults."""
 
 
@@ -39,12 +36,24 @@ def arguments(deployment: Deployment, num_gpu_blocks: int) -> list[Argument]:
         (f"--{'' if d.enable_prefix_caching else 'no-'}enable-prefix-caching", None),
         (f"--{'' if d.async_scheduling else 'no-'}async-scheduling", None),
         *_NOT_SIMULATED,
+        ("--scheduling-policy", d.scheduling_policy),
+        *_long_prefills(d),
+        *_speculation(d),
     ]
 
 
 def words(options: list[Argument]) -> list[str]:
     """The options as the separate words of an argument vector."""
     return [word for name, value in options for word in (name, value) if word is not None]
+
+
+def _long_prefills(deployment: Deployment) -> list[Argument]:
+    threshold = deployment.long_prefill_token_threshold
+    if not threshold:
+        return []
+    adaptive = deployment.long_prefill_token_threshold_adaptive
+    options: list[Argument] = [("--long-prefill-token-threshold", str(threshold))]
+    return [*options, *[("--long-prefill-token-threshold-adaptive", None)] * adaptive]
 
 
 def _other_parallelism(deployment: Deployment) -> list[Argument]:
@@ -56,6 +65,11 @@ def _other_parallelism(deployment: Deployment) -> list[Argument]:
     if deployment.enable_expert_parallel:
         chosen.append(("--enable-expert-parallel", None))
     return chosen
+
+
+def _speculation(deployment: Deployment) -> list[Argument]:
+    drafting = deployment.drafting
+    return [] if drafting is None else [("--speculative-config", drafting.config())]
 
 
 def _check(deployment: Deployment, num_gpu_blocks: int) -> None:

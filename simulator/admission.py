@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servecast.errors import InputError
 from servecast.simulator.request import Request
-from servecast.traces.prefixes import Prefixes, cut
+from servecast.traces.prefixes import Prefixes
 from servecast.traces.workload import Workload
 
 
@@ -21,10 +22,18 @@ class Admission:
     """
 
     def __init__(
-        self, workload: Workload, max_model_len: int, prefixes: Prefixes | None = None
+        self,
+        workload: Workload,
+        max_model_len: int,
+        prefixes: Prefixes | None = None,
+        room: NDArray[np.int64] | None = None,
     ) -> None:
-        """`prefixes` are in KV blocks of the engine; None where it has no prefix cache."""
-        room = max_model_len - workload.prompt_tokens
+        """`prefixes` are in KV blocks of the engine; None where it has no prefix cache.
+
+        `room` is what each prompt leaves, where that is less than the model length would.
+        """
+        if room is None:
+            room = max_model_len - workload.prompt_tokens
         accepted = room >= 1
         if len(workload) and not accepted.any():
             raise InputError(
@@ -34,7 +43,7 @@ class Admission:
             )
         self._workload = workload
         self._prefixes = prefixes
-        self._accepted = np.flatnonzero(accepted)
+        self._is_accepted = accepted
         self.rejected: NDArray[np.int64] = np.flatnonzero(~accepted)
         allowed = np.minimum(workload.max_tokens, room)
         self._output = np.minimum(workload.output_tokens, allowed)
@@ -43,26 +52,38 @@ class Admission:
 
     def requests(self) -> Iterator[Request]:
         """The accepted requests, made one by one as they are asked for."""
-        workload, rows = self._workload, self._accepted
+        rows = np.flatnonzero(self._is_accepted)
         for start in range(0, len(rows), 4096):
-            part = rows[start : start + 4096]
-            columns = (
-                part,
-                workload.arrival_ns[part],
-                workload.prompt_tokens[part],
-                self._output[part],
-                workload.max_tokens[part],
-            )
-            rows_of_numbers = zip(*(column.tolist() for column in columns), strict=True)
-            for index, arrival_ns, prompt, output, limit in rows_of_numbers:
-                known = self._known(index, prompt)
-                yield Request(index, arrival_ns, prompt, output, limit, known)
+            yield from self._made(rows[start : start + 4096])
 
-    def _known(self, index: int, prompt_tokens: int) -> list[tuple[int, int]]:
-        """The extents of a request's chain: its prompt's whole blocks, or all that are named."""
+    def request(self, row: int) -> Request | None:
+        """The request of one row of the workload; None where it is rejected."""
+        return next(self._made(np.array([row]))) if self._is_accepted[row] else None
+
+    def _made(self, part: NDArray[np.int64]) -> Iterator[Request]:
+        workload = self._workload
+        columns = (
+            part,
+            workload.arrival_ns[part],
+            workload.prompt_tokens[part],
+            self._output[part],
+            workload.max_tokens[part],
+        )
+        rows_of_numbers = zip(
+            *(column.tolist() for column in columns), self._known(part), strict=True
+        )
+        for index, arrival_ns, prompt, output, limit, known in rows_of_numbers:
+            request = Request(index, arrival_ns, prompt, output, limit, known)
+            if workload.priorities is not None:
+                request.priority = int(workload.priorities[index])
+            yield request
+
+    def _known(self, part: NDArray[np.int64]) -> Iterable[list[tuple[int, int]]]:
+        """The extents of each one's chain: its prompt's whole blocks, or all that are named."""
         if self._prefixes is None:
-            return []
-        extents = self._prefixes.extents(index)
-        if self._prefixes.names_outputs:
-            return extents
-        return cut(extents, prompt_tokens // self._prefixes.block_tokens)
+            return repeat([], len(part))
+        prefixes = self._prefixes.take(part)
+        if not prefixes.names_outputs:
+            prompts = self._workload.prompt_tokens[part]
+            prefixes = prefixes.up_to(prompts // prefixes.block_tokens)
+        return prefixes.all_extents()

@@ -53,6 +53,11 @@ class AsyncEngine(Engine):
         self._spent: list[_Finished] = []
         """Who is passed over."""
 
+    @property
+    def outstanding(self) -> int:
+        """Requests whose last token is not out yet: not those that are computed once more."""
+        return self.unfinished - len(self._lingering) - len(self._spent)
+
     def _plan(self) -> bool:
         scheduler = self._asynchronous
         while self.unfinished:

@@ -9,7 +9,7 @@ from typing import Any
 import simpy
 from simpy.events import NORMAL, URGENT, EventPriority
 
-from servecast.simulator.engine import Engine
+from servecast.simulator.any_engine import AnyEngine
 from servecast.simulator.request import Request
 from servecast.simulator.router import Router
 
@@ -50,7 +50,7 @@ class Cluster:
     def __init__(
         self,
         env: simpy.Environment,
-        engines: Sequence[Engine],
+        engines: Sequence[AnyEngine],
         router: Router,
         on_finish: Callable[[Request], None] | None = None,
     ) -> None:
@@ -87,7 +87,7 @@ class Cluster:
             else:
                 engine.finished.clear()
 
-    def _watch(self, engine: Engine) -> None:
+    def _watch(self, engine: AnyEngine) -> None:
         self._alarms[id(engine)] += 1
         alarm = self._alarms[id(engine)]
 
@@ -103,7 +103,7 @@ class Cluster:
 
         Alarm(self.env, 0, RUNS_START, plan)
 
-    def _wake(self, engine: Engine) -> None:
+    def _wake(self, engine: AnyEngine) -> None:
         engine.advance(int(self.env.now))
         self._watch(engine)
         if engine.finished:

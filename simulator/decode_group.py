@@ -81,15 +81,17 @@ class DecodeGroup:
 
     def blocks_needed(self, steps: int) -> int:
         """New blocks that the next `steps` steps take."""
-        last = -self.steps % self._block_size
+        block_size, residues = self._block_size, self._residues
+        last = -self.steps % block_size
         if steps == 1:
-            return self._residues[last]
-        cycles, rest = divmod(steps, self._block_size)
-        first = last + 1 - rest
+            return residues[last]
+        if steps >= block_size:
+            cycles, steps = divmod(steps, block_size)
+            return cycles * self.size + (self.blocks_needed(steps) if steps else 0)
+        first = last + 1 - steps
         if first >= 0:
-            return cycles * self.size + sum(self._residues[first : last + 1])
-        residues = self._residues
-        return cycles * self.size + sum(residues[: last + 1]) + sum(residues[first:])
+            return sum(residues[first : last + 1])
+        return sum(residues[: last + 1]) + sum(residues[first:])
 
     def steps_within(self, free_blocks: int, at_most: int) -> int:
         """How many of the next `at_most` steps the free blocks allow, 0 if not even one."""

@@ -51,7 +51,7 @@ class Engine:
         self.recorder = Recorder(replica)
         self.finished: list[Request] = []
         """Requests finished since the driver last took them."""
-        self.unfinished = 0
+        self.unfinished: int = 0
         self._cost = cost
         self._needs_spread = cost.needs_spread
         self._stepping = stepping
@@ -67,7 +67,7 @@ class Engine:
         self._run: DecodeRun | None = None
         self._context = self._chunk_tokens = 0
         self._unheard = 0  # of those who gain a token: it is beyond their last one
-        self._rows = 0  # of the log: one for each run committed
+        self._rows: int = 0  # of the log: one for each run committed
         self._spread: int | None = None
 
     def submit(self, request: Request, now_ns: int) -> None:
@@ -75,8 +75,7 @@ class Engine:
         self.unfinished += 1
         if self._unseen is not None and (self._planned or self.scheduler.running or self._unseen):
             self._unseen.append((now_ns, request))
-            has_place = len(self.scheduler.running) < self.scheduler.limits.max_num_seqs
-            if self._steps > 1 and self._planned and has_place:
+            if self._steps > 1 and self._planned and self.scheduler.looks_at_arrivals():
                 self._cut(now_ns, ahead=1)
             return
         if self.unfinished == 1 and now_ns > self.now_ns:
@@ -86,6 +85,16 @@ class Engine:
             self.now_ns = max(self.now_ns, now_ns)
         elif self._steps > 1 and self.scheduler.admits_on_arrival():
             self._cut(now_ns)
+
+    @property
+    def outstanding(self) -> int:
+        """Requests whose last token is not out yet."""
+        return self.unfinished
+
+    @property
+    def places(self) -> int:
+        """Requests that it computes at once, at most."""
+        return self.scheduler.limits.max_num_seqs
 
     def next_ns(self) -> int | None:
         """When the planned run ends (a completion at the earliest then), or None when idle."""
@@ -108,7 +117,7 @@ class Engine:
 
     def check(self) -> None:
         """Raise if a request is lost or doubled or, between runs, if the scheduler is broken."""
-        held = len(self.scheduler.running) + len(self.scheduler.waiting) + len(self._unseen or ())
+        held = self.scheduler.held + len(self._unseen or ())
         if held != self.unfinished:
             raise AssertionError(f"{self.unfinished} unfinished requests, {held} held")
         if self._rows and not self._steps:
@@ -125,18 +134,18 @@ class Engine:
         chunks, preempted = self.scheduler.schedule()
         for request in preempted:
             self._note_preemption(request)
-        self._plan_step(chunks, is_alone=bool(preempted) or bool(self._unseen))
+        self._plan_step(chunks, is_alone=bool(preempted or self._unseen))
         return True
 
     def _plan_step(self, chunks: list[Chunk], *, is_alone: bool) -> None:
         """Plan a step with these chunks; without any, the run of those who decode, unless the step
         `is_alone` because the next one is another."""
         self._chunks = chunks
+        self._planned = True
         if chunks:
             self._plan_mixed_step(chunks)
         else:
-            self._plan_decode_run(one_step=self._stepping or is_alone)
-        self._planned = True
+            self._plan_decode_run(is_alone or self._stepping)
 
     def _note_preemption(self, request: Request) -> None:
         if request.decode_end:  # it was decoding: its latest token came out just now
@@ -149,13 +158,13 @@ class Engine:
     def _plan_mixed_step(self, chunks: list[Chunk]) -> None:
         group = self.scheduler.group
         groups: list[Group] = []
-        self._sequences = group.size
-        if self._pauses is not None:
-            self._pauses.stand_still(group.size, self.now_ns)
+        self._sequences = size = group.size
+        if self._pauses is not None and not self.scheduler.mixes_decodes:
+            self._pauses.stand_still(size, self.now_ns)
             self._sequences = 0
-        elif group.size:
+        elif size:
             spread = self._spread_now() if self._needs_spread else 0
-            groups.append(Group(1, group.size, group.context_sum, spread, True))
+            groups.append(Group(1, size, group.base_sum + size * group.steps, spread, True))
         chunk_tokens = 0
         for _, new_tokens, past_tokens in chunks:
             groups.append(Group(new_tokens, 1, past_tokens))
@@ -164,22 +173,19 @@ class Engine:
         self._steps, self._run, self._context, self._chunk_tokens = 1, None, 0, chunk_tokens
         self._end_ns = self.now_ns + device_ns + host_ns
 
-    def _plan_decode_run(self, *, one_step: bool) -> None:
-        group = self.scheduler.group
-        self._sequences = group.size
-        steps = 1 if one_step else self.scheduler.horizon(self._first_end() - group.steps)
-        context = group.base_sum // group.size + group.steps
+    def _plan_decode_run(self, one_step: bool) -> None:
+        group, steps = self.scheduler.group, 1
+        size, past = group.size, group.steps
+        if not one_step:
+            ends = self._ends
+            while ends[0][0] != ends[0][2].decode_end:
+                heappop(ends)  # a preempted request's end moved
+            steps = self.scheduler.horizon(ends[0][0] - past)
         spread = self._spread_now() if self._needs_spread else 0
-        run = self._cost.decode_run(group.size, spread)
-        self._steps, self._run, self._context, self._chunk_tokens = steps, run, context, 0
+        self._run = run = self._cost.decode_run(size, spread)
+        self._context = context = group.base_sum // size + past
+        self._steps, self._sequences, self._chunk_tokens = steps, size, 0
         self._end_ns = self.now_ns + run.run_ns(context, steps)
-
-    def _first_end(self) -> int:
-        """The step of the group at which the first of those who decode has its last token."""
-        ends = self._ends
-        while ends[0][0] != ends[0][2].decode_end:
-            heappop(ends)  # a preempted request's end moved
-        return ends[0][0]
 
     def _spread_now(self) -> int:
         if self._spread is None:
@@ -195,29 +201,29 @@ class Engine:
             self._end_ns = self._start_ns + run.run_ns(self._context, self._steps)
 
     def _commit(self) -> None:
-        scheduler, steps = self.scheduler, self._steps
-        group, blocks = scheduler.group, scheduler.blocks
-        sequences = self._sequences
+        scheduler, steps, sequences = self.scheduler, self._steps, self._sequences
         if sequences:
             scheduler.advance(steps)
             if self._pauses:
                 self._end_pauses(self._pauses)
+        start_ns, unheard, blocks = self._start_ns, self._unheard, scheduler.blocks
+        self.now_ns = end_ns = self._end_ns
         self.log.append(
-            self._start_ns,
-            self._end_ns - self._start_ns,
+            start_ns,
+            end_ns - start_ns,
             steps,
-            sequences - self._unheard,
+            sequences - unheard,
             self._context,
             self._spread or 0,
-            self._chunk_tokens + self._unheard,
+            self._chunk_tokens + unheard,
             blocks.total - blocks.free,
         )
         self._rows += 1
-        self.now_ns = self._end_ns
         self._planned = False
         if self._unseen:
             self._see(self._unseen, self._last_step_ns())
-        if self._ends and self._ends[0][0] <= group.steps:
+        ends = self._ends
+        if ends and ends[0][0] <= scheduler.group.steps:
             self._finish_decoding()
         for chunk in self._chunks:
             self._finish_chunk(chunk)
@@ -226,10 +232,10 @@ class Engine:
 
     def _end_pauses(self, pauses: Pauses) -> None:
         """Those who stood still get a token again: their gaps reach back to the one before."""
-        if self._run is not None:
-            step_ns = self._run.run_ns(self._context, 1)
-            for stopped_ns, sequences in pauses.end():
-                self.log.note_pause(self._start_ns + step_ns - stopped_ns, step_ns, sequences)
+        run, whole_ns = self._run, self._end_ns - self._start_ns
+        step_ns = whole_ns if run is None else run.run_ns(self._context, 1)
+        for stopped_ns, sequences in pauses.end():
+            self.log.note_pause(self._start_ns + step_ns - stopped_ns, step_ns, sequences)
 
     def _last_step_ns(self) -> int:
         """When the last step of the run began: ahead, the step after it was scheduled then."""

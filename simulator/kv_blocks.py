@@ -40,7 +40,7 @@ class KvBlocks:
 
     def give_back(self, request: Request) -> None:
         """Release all blocks of the request."""
-        self.release(request.num_blocks)
+        self.free += request.num_blocks
         request.num_blocks = 0
 
     def check(self, held: int) -> None:

@@ -1,16 +1,30 @@
-"""A closed loop in front of one engine, without a cluster: the same moments, at less cost."""
+"""Clients in front of one engine, without a cluster: the same moments, at less cost."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
 
-from servecast.simulator.engine import Engine
+from servecast.simulator.any_engine import AnyEngine
 from servecast.simulator.request import Request
 
 
+def serve_open_loop(engine: AnyEngine, requests: Iterable[Request]) -> None:
+    """Serve all requests, each sent at its arrival time.
+
+    Equal to an `open_loop` on a `Cluster` of this one engine behind a router that lets all through.
+    """
+    for request in requests:
+        arrival_ns = request.arrival_ns
+        engine.advance(arrival_ns)
+        engine.submit(request, arrival_ns)
+        engine.finished.clear()
+    engine.advance(None)
+    engine.finished.clear()
+
+
 def serve_closed_loop(
-    engine: Engine, requests: Iterable[Request], concurrency: int, think_ns: int
+    engine: AnyEngine, requests: Iterable[Request], concurrency: int, think_ns: int
 ) -> None:
     """Serve all requests: `concurrency` at once, each next one `think_ns` after a last token.
 

@@ -13,7 +13,6 @@ gave it back after it. So a chain is found by its first ids, and what is evicted
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from servecast.simulator.kv_blocks import KvBlocks
@@ -64,19 +63,28 @@ class PrefixCache(KvBlocks):
     def hold(self, request: Request, hit: Hit) -> None:
         """Give the request the blocks that `find` found for it just now."""
         for segment, part in hit.parts:
-            held = segment if part == segment.length else self._split(segment, part)
-            if not held.holders:
-                self._unqueue(held)
-            held.holders += 1
+            if part < segment.length:
+                self._cut(segment, part)
+            if not segment.holders:
+                self._unqueue(segment)
+            segment.holders += 1
         request.num_blocks = request.num_cached_blocks = hit.blocks
+        request.held = hit.parts
 
     def cache(self, request: Request, blocks: int) -> None:
         """Let the request's first `blocks` blocks be found, which it holds and has filled."""
-        at = request.num_cached_blocks
-        if blocks > at:
-            for first, length in _pieces(request.chain, at, blocks):
-                self._cache_piece(request, first, length)
-            request.num_cached_blocks = blocks
+        at, end = request.num_cached_blocks, 0
+        if blocks <= at:
+            return
+        request.num_cached_blocks = blocks
+        for first, length in request.chain:
+            end += length
+            if end > at:
+                upto = end if end < blocks else blocks
+                self._cache_piece(request, first + length - end + at, upto - at)
+                at = upto
+                if at == blocks:
+                    return
 
     def give_back(self, request: Request) -> None:
         """Release all blocks of the request; its full ones stay to be found while they are."""
@@ -84,22 +92,25 @@ class PrefixCache(KvBlocks):
         self.release(blank)
         self._blank += blank
         release = Release()
-        for segment in list(self._held(request)):
-            segment.holders -= 1
-            if not segment.holders:
-                self._queue_up(segment, release)
+        for segment, blocks in request.held:
+            for part in (segment,) if segment.length == blocks else segment.parts(blocks):
+                part.holders -= 1
+                if not part.holders:
+                    self.free += part.length
+                    release.add(part)
         if release.segments:
             self._queue[release] = None
         request.num_blocks = request.num_cached_blocks = 0
-        request.twins = None
+        request.held = []
 
     def allocate(self, blocks: int) -> None:
         """Take `blocks` free ones: blank, then those released longest ago."""
         super().allocate(blocks)
-        self._blank -= blocks
-        if self._blank < 0:
-            self._evict(-self._blank)
-            self._blank = 0
+        blank = self._blank - blocks
+        if blank < 0:
+            self._evict(-blank)
+            blank = 0
+        self._blank = blank
 
     def check(self, held: int) -> None:
         """Raise if blocks were lost or doubled, `held` being those that cannot be found."""
@@ -118,52 +129,26 @@ class PrefixCache(KvBlocks):
         return segment
 
     def _cache_piece(self, request: Request, first: int, length: int) -> None:
+        held = request.held
         while length:
             segment = self._copy_at(first)
             if segment is None:  # nor is anything after it cached
-                self._segments[first] = Segment(first, length, holders=1)
+                self._segments[first] = segment = Segment(first, length, holders=1)
+                held.append((segment, length))
                 return
             part = min(length, segment.length)
             if part < segment.length:  # this request's next blocks are looked up by their first
-                self._split(segment, part)
+                self._cut(segment, part)
             for block in range(first, first + part):
                 twin = Segment(block, 1, holders=1)
                 self._twins.setdefault(block, []).append(twin)
-                if request.twins is None:
-                    request.twins = {}
-                request.twins[block] = twin
+                held.append((twin, 1))
             first += part
             length -= part
 
-    def _held(self, request: Request) -> Iterator[Segment]:
-        """The request's cached segments in the order of its chain."""
-        own = request.twins or {}
-        for first, length in _pieces(request.chain, 0, request.num_cached_blocks):
-            taken = 0
-            while taken < length:
-                segment = own.get(first + taken) or self._copy_at(first + taken)
-                if segment is None:
-                    raise AssertionError(f"block {first + taken} of {request.index} is not cached")
-                yield segment
-                taken += segment.length
-
-    def _split(self, segment: Segment, blocks: int) -> Segment:
-        """Cut a segment after its first `blocks`, which come back as one of their own."""
-        head = Segment(segment.first, blocks, segment.holders)
-        segment.first += blocks
-        segment.length -= blocks
-        self._segments[head.first] = head
-        self._segments[segment.first] = segment
-        if segment.release is not None:
-            head.release = segment.release
-            segments = segment.release.segments
-            segments.insert(segments.index(segment), head)
-        return head
-
-    def _queue_up(self, segment: Segment, release: Release) -> None:
-        self.free += segment.length
-        segment.release = release
-        release.segments.append(segment)
+    def _cut(self, segment: Segment, blocks: int) -> None:
+        rest = segment.cut(blocks)
+        self._segments[rest.first] = rest
 
     def _unqueue(self, segment: Segment) -> None:
         release = segment.release
@@ -196,17 +181,3 @@ class PrefixCache(KvBlocks):
         copies.remove(segment)
         if not copies:
             del self._twins[segment.first]
-
-
-def _pieces(chain: list[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The part of a chain from its block `start` up to `end`, as (first id, how many)."""
-    at = 0
-    for first, length in chain:
-        after = at + length
-        if after > start:
-            low, high = start if start > at else at, end if end < after else after
-            if low < high:
-                yield first + low - at, high - low
-        at = after
-        if at >= end:
-            return

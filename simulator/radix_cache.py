@@ -34,7 +34,7 @@ class RadixCache(KvBlocks):
     Paired verbs: `hold` and `give_back`.
     """
 
-    __slots__ = ("_blank", "_clock", "_ends", "_held", "_number", "_root")
+    __slots__ = ("_blank", "_clock", "_ends", "_held", "_number", "root")
 
     def __init__(self, total: int, block_size: int) -> None:
         super().__init__(total, block_size)
@@ -45,11 +45,12 @@ class RadixCache(KvBlocks):
         """By last use; some are no ends any more, or were used since."""
         self._held: dict[Request, RadixNode] = {}
         self._number = count()
-        self._root = RadixNode([], None)
+        self.root = RadixNode([], None)
+        """Of no pages."""
 
     def find(self, request: Request, at_most: int) -> Match:
         """The longest cached part of the request's text, up to `at_most` pages, used just now."""
-        node, pages, rest = self._root, 0, cut(request.chain, at_most)
+        node, pages, rest = self.root, 0, cut(request.chain, at_most)
         while rest and rest[0][0] in node.children:
             child = node.children[rest[0][0]]
             part = common_pages(child.runs, rest)
@@ -82,7 +83,7 @@ class RadixCache(KvBlocks):
             self._blank += copies
             self.free += copies
             self._lock(node)
-            self._unlock(self._held.get(request, self._root))
+            self._unlock(self._held.get(request, self.root))
             self._held[request] = node
             request.num_cached_blocks = blocks
 
@@ -91,7 +92,7 @@ class RadixCache(KvBlocks):
         own = request.num_blocks - request.num_cached_blocks
         self._blank += own
         self.free += own
-        self._unlock(self._held.pop(request, self._root))
+        self._unlock(self._held.pop(request, self.root))
         request.num_blocks = request.num_cached_blocks = 0
 
     def make_room(self, blocks: int) -> None:
@@ -112,7 +113,7 @@ class RadixCache(KvBlocks):
 
     def check(self, held: int) -> None:
         """Raise if pages were lost or doubled, `held` being those that are not in the tree."""
-        nodes, locked, spare = list(self._root.children.values()), 0, 0
+        nodes, locked, spare = list(self.root.children.values()), 0, 0
         for node in nodes:
             nodes.extend(node.children.values())
             locked += node.length if node.holders else 0
@@ -123,7 +124,7 @@ class RadixCache(KvBlocks):
 
     def _insert(self, request: Request, pages: int) -> tuple[RadixNode, int]:
         """The node that the request's first pages lead to, and how many the tree had."""
-        node, matched, rest = self._root, 0, cut(request.chain, pages)
+        node, matched, rest = self.root, 0, cut(request.chain, pages)
         while rest and rest[0][0] in node.children:
             node = node.children[rest[0][0]]
             self._touch(node)

@@ -26,6 +26,7 @@ class Request:
         "emitted",
         "first_run",
         "first_token_ns",
+        "held",
         "index",
         "last_token_ns",
         "max_tokens",
@@ -35,9 +36,9 @@ class Request:
         "num_preemptions",
         "num_tokens",
         "output_tokens",
+        "priority",
         "prompt_tokens",
         "scheduled_ns",
-        "twins",
     )
 
     def __init__(
@@ -55,6 +56,8 @@ class Request:
         self.prompt_tokens = prompt_tokens
         self.output_tokens = output_tokens
         self.max_tokens = max_tokens
+        self.priority = 0
+        """Where requests are served by it the smallest goes first."""
         self.num_tokens = prompt_tokens
         """Prompt and emitted tokens; behind by the group's steps while the request decodes."""
         self.num_computed_tokens = 0
@@ -65,8 +68,8 @@ class Request:
         """Of its blocks, from the first, those that a prefix cache could find."""
         self.cached_tokens = 0
         """Prompt tokens that were found in the prefix cache when it was first admitted."""
-        self.twins: dict[int, Segment] | None = None
-        """Its own copies of blocks that were cached already."""
+        self.held: list[tuple[Segment, int]] = []
+        """Where those lie: each segment, and how many of them it held when this was noted."""
         self.emitted = 0
         self.base = 0
         """Computed tokens less the decode group's step counter: constant while it decodes."""

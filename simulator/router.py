@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from servecast.simulator.engine import Engine
 from servecast.simulator.request import Request
+
+
+class Replica(Protocol):
+    """What a router sees of an engine."""
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that were sent to it and whose last token is not out yet."""
+        ...
+
+    @property
+    def places(self) -> int:
+        """Requests that it computes at once, at most."""
+        ...
+
+
+R = TypeVar("R", bound=Replica)
 
 
 class Router(Protocol):
@@ -15,7 +31,7 @@ class Router(Protocol):
     is_static: bool
     """Whether the choice ignores what the replicas are doing, so that none needs watching."""
 
-    def route(self, engines: Sequence[Engine], request: Request) -> Engine | None:
+    def route(self, engines: Sequence[R], request: Request) -> R | None:
         """The replica for `request`, or None: it waits in front of all of them."""
         ...
 
@@ -28,7 +44,7 @@ class RoundRobin:
     def __init__(self) -> None:
         self._next = 0
 
-    def route(self, engines: Sequence[Engine], request: Request) -> Engine | None:
+    def route(self, engines: Sequence[R], request: Request) -> R | None:
         """The next replica."""
         engine = engines[self._next]
         self._next = (self._next + 1) % len(engines)
@@ -38,16 +54,16 @@ class RoundRobin:
 class CentralQueue:
     """One queue for all replicas: the least loaded one with a free place takes the head.
 
-    A replica has a place while it holds fewer requests than `max_num_seqs`; ties go to the lowest
-    number. With one place a replica this is the queue of M/M/c.
+    A replica has a place while fewer requests are outstanding than it computes at once; ties go to
+    the lowest number. With one place a replica this is the queue of M/M/c.
     """
 
     is_static = False
 
-    def route(self, engines: Sequence[Engine], request: Request) -> Engine | None:
+    def route(self, engines: Sequence[R], request: Request) -> R | None:
         """The least loaded replica, or None while all places are taken."""
-        engine = min(engines, key=lambda engine: engine.unfinished)
-        return engine if engine.unfinished < engine.scheduler.limits.max_num_seqs else None
+        engine = min(engines, key=lambda engine: engine.outstanding)
+        return engine if engine.outstanding < engine.places else None
 
 
 ROUTERS: dict[str, type[RoundRobin] | type[CentralQueue]] = {

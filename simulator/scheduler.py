@@ -84,6 +84,10 @@ class Scheduler(ABC):
     def admits_on_arrival(self) -> bool:
         """Whether the request just queued may join the step that starts next."""
 
+    def looks_at_arrivals(self) -> bool:
+        """Whether a pass may admit somebody who has only just come."""
+        return len(self.running) < self.limits.max_num_seqs
+
     def add_request(self, request: Request) -> None:
         """Queue a request behind all others."""
         self.waiting.append(request)
@@ -141,16 +145,18 @@ class Scheduler(ABC):
         self.blocks.check(held - sum(request.num_cached_blocks for request in self.running))
 
     def _next_chunk(self, request: Request, token_budget: int, free: int) -> Chunk | None:
-        past = request.num_computed_tokens
-        rest = request.num_tokens - past
-        new_tokens = rest if rest < token_budget else token_budget
-        blocks = self.blocks.blocks_for(past + new_tokens) - request.num_blocks
+        limits, past = self.limits, request.num_computed_tokens
+        tokens = request.num_tokens
+        if tokens > past + token_budget:
+            tokens = past + token_budget
+        blocks = -(-tokens // limits.block_size) - request.num_blocks
         if blocks > free:
             return None
         self.blocks.allocate(blocks)
         request.num_blocks += blocks
-        self.blocks.cache(request, (past + new_tokens) // self.limits.block_size)
-        return Chunk(request, new_tokens, past)
+        if limits.enable_prefix_caching:
+            self.blocks.cache(request, tokens // limits.block_size)
+        return Chunk(request, tokens - past, past)
 
     def _preempt_last(self) -> Request:
         request, _ = self.running.popitem()
@@ -165,8 +171,13 @@ class Scheduler(ABC):
         return request
 
     def _give_back(self, request: Request) -> None:
-        self.blocks.cache(request, self._known_tokens(request) // self.limits.block_size)
+        if self.limits.enable_prefix_caching:
+            self._note_filled(request)
         self.blocks.give_back(request)
+
+    def _note_filled(self, request: Request) -> None:
+        """Let what the request has filled be found, before it gives up its blocks."""
+        self.blocks.cache(request, self._known_tokens(request) // self.limits.block_size)
 
     def _decodes(self, request: Request) -> bool:
         """Whether a running request is one of the decode group."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import simpy
@@ -11,18 +13,23 @@ from servecast.errors import UnsupportedError
 from servecast.primitives.corrected_source import default_source
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.drafted_cost import with_drafts
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.memory import Ledger, ledger
-from servecast.primitives.step_cost import CompiledStepCost, HostTime, StepCost
+from servecast.primitives.pipeline import stage_costs, stage_deployments
+from servecast.primitives.stated_pool import StatedPool
+from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
-from servecast.simulator.async_engine import AsyncEngine
 from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
-from servecast.simulator.engine import Engine
-from servecast.simulator.lone_engine import serve_closed_loop
-from servecast.simulator.policies import policy_of, transformers_limits
+from servecast.simulator.engines import Engines, engines_of, peak_blocks, takes_every_step
+from servecast.simulator.lone_engine import serve_closed_loop, serve_open_loop
+from servecast.simulator.policies import own_limits, policy_of, transformers_limits
 from servecast.simulator.records import merge
 from servecast.simulator.result import Result
 from servecast.simulator.router import ROUTERS
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
+from servecast.simulator.session_clients import SessionClients
+from servecast.simulator.sglang_limits import SglangLimits, output_room, sglang_limits
 from servecast.simulator.vllm_scheduler import VllmScheduler
 from servecast.traces.prefixes import Prefixes
 from servecast.traces.workload import Workload
@@ -35,20 +42,30 @@ def simulate(
     cost: StepCost | None = None,
     source: CostSource | None = None,
     host: HostTime | None = None,
-    memory: Ledger | None = None,
+    memory: Ledger | StatedPool | None = None,
 ) -> Result:
     """Run `workload` through `deployment`; `cost` and `memory` save compiling them again.
 
-    Without a `cost` one is compiled from `source` and `host`: the roofline and the engine's
-    default, where they are left out.
+    A `cost` is that of all there is, drafts included. Without one it is compiled, for each stage of
+    a pipeline, from `source` and `host`: the roofline and the engine's default, if left out.
 
     Raises UnsupportedError for what the simulator does not model, InfeasibleError where the model
     does not fit, InputError where no request fits the model length.
     """
     refuse_unmodelled(deployment)
     limits = _limits(deployment, workload, memory)
-    cost = cost or CompiledStepCost(deployment, source or default_source(), host)
-    return replay(deployment, workload, limits, cost, policy=policy_of(deployment))
+    later: Sequence[StepCost] = ()
+    if cost is None:
+        cost, *later = _stages(deployment, source or default_source(), host)
+    return replay(
+        deployment,
+        workload,
+        limits,
+        cost,
+        policy=policy_of(deployment),
+        schedules_ahead=deployment.schedules_ahead,
+        later_stages=later,
+    )
 
 
 def replay(
@@ -59,18 +76,17 @@ def replay(
     *,
     policy: Callable[[SchedulerLimits], Scheduler] = VllmScheduler,
     schedules_ahead: bool = False,
+    later_stages: Sequence[StepCost] = (),
 ) -> Result:
     """Run `workload` through engines of these limits; whoever calls has checked the deployment.
 
+    `cost` is that of the first stage of a pipeline, or of all there is, drafts included.
+
     Raises InputError where no request fits the model length.
     """
-    engines = [
-        AsyncEngine(limits, cost, replica)
-        if deployment.async_scheduling
-        else Engine(limits, cost, replica, policy=policy, schedules_ahead=schedules_ahead)
-        for replica in range(deployment.replicas)
-    ]
-    admission = Admission(workload, deployment.max_model_len, _engine_prefixes(workload, limits))
+    stages = [cost, *later_stages]
+    engines = engines_of(deployment, limits, stages, policy, schedules_ahead=schedules_ahead)
+    admission = _admission(deployment, workload, limits)
     _run(engines, deployment, workload, admission)
     return Result(
         deployment=deployment,
@@ -82,33 +98,78 @@ def replay(
         rejected=admission.rejected,
         truncated=admission.truncated,
         num_blocks=limits.num_blocks,
-        peak_blocks=max(engine.scheduler.blocks.peak_used for engine in engines),
-        is_open_loop=workload.concurrency is None,
+        peak_blocks=peak_blocks(engines),
+        is_open_loop=workload.is_open_loop,
     )
+
+
+def _admission(deployment: Deployment, workload: Workload, limits: SchedulerLimits) -> Admission:
+    room = output_room(limits, workload) if isinstance(limits, SglangLimits) else None
+    prefixes = _engine_prefixes(workload, limits)
+    return Admission(workload, deployment.max_model_len, prefixes, room)
+
+
+def _stages(
+    deployment: Deployment, source: CostSource, host: HostTime | None
+) -> Sequence[StepCost]:
+    """What a step costs in each stage, drafts included in the first."""
+    target, *later = stage_costs(deployment, source, host)
+    return [with_drafts(deployment, target, source), *later]
 
 
 def refuse_unmodelled(deployment: Deployment) -> None:
     """Raise UnsupportedError, by name, for what the simulator would have to ignore."""
     policy_of(deployment)
-    for name in ("pipeline_parallel_size", "data_parallel_size"):
+    _refuse_several(deployment)
+    _refuse_drafts(deployment)
+
+
+def _refuse_several(deployment: Deployment) -> None:
+    """UnsupportedError for accelerators that would need several engines, or other engines' own
+    pipelines."""
+    names = ["data_parallel_size", *["pipeline_parallel_size"] * (deployment.engine != "vllm")]
+    for name in names:
         size = getattr(deployment, name)
         if size > 1:
             raise UnsupportedError(
                 f"{name} {size} is not simulated yet", hint=f"set {name} to 1, or use replicas"
             )
-    caches = deployment.engine == "vllm" and deployment.enable_prefix_caching
-    if caches and not ledger(deployment).geometry.is_uniform:
+    if deployment.pipeline_parallel_size > 1:
+        stage_deployments(deployment)
+
+
+def _refuse_drafts(deployment: Deployment) -> None:
+    """UnsupportedError for drafts where it is not known who is scheduled with them, and when."""
+    drafting = deployment.drafting
+    if drafting is None:
+        return
+    where, geometry = "", ledger(deployment).geometry
+    finds_hidden = drafting.uses_hidden_states and deployment.enable_prefix_caching
+    if deployment.engine != "vllm":
+        where = f"of {deployment.engine}"
+    elif deployment.pipeline_parallel_size > 1:
+        where = "over pipeline stages"
+    elif any(group.kind == "state" for group in geometry.groups):
+        where = f"of {deployment.model.name}, which has recurrent layers,"
+    elif finds_hidden and len(geometry.groups) > 1:
+        where = f"by {drafting.method} beside a prefix cache of several kinds of layers"
+    if where:
         raise UnsupportedError(
-            f"prefix caching of {deployment.model.name} is not simulated yet: its KV cache has "
-            "groups of other kinds than full attention",
-            hint="set enable_prefix_caching to false",
+            f"speculative decoding {where} is not simulated yet",
+            hint="leave `speculation` out, or what it stands beside",
         )
 
 
-def _limits(deployment: Deployment, workload: Workload, memory: Ledger | None) -> SchedulerLimits:
+def _limits(
+    deployment: Deployment, workload: Workload, memory: Ledger | StatedPool | None
+) -> SchedulerLimits:
     if deployment.engine == "transformers":
         return transformers_limits(deployment, workload)
-    memory = memory or ledger(deployment)
+    if deployment.engine == "sglang":
+        return sglang_limits(deployment)
+    if deployment.engine == "trtllm":
+        return own_limits(deployment)
+    memory = memory if isinstance(memory, Ledger) else ledger(deployment)
     memory.require_fit()
     return scheduler_limits(deployment, memory, workload)
 
@@ -116,42 +177,69 @@ def _limits(deployment: Deployment, workload: Workload, memory: Ledger | None) -
 def scheduler_limits(deployment: Deployment, memory: Ledger, workload: Workload) -> SchedulerLimits:
     """The scheduler's limits of one replica.
 
-    Hybrid caches are approximated by the plain cache that holds as many requests of the workload's
-    p10 length; one request of full length always fits, as the ledger has seen.
+    Hybrid caches are taken as they are where every step is taken, for a prefix cache too. Elsewhere
+    a plain cache stands for them.
+    """
+    plain = SchedulerLimits(
+        max_num_seqs=deployment.max_num_seqs,
+        max_num_batched_tokens=deployment.max_num_batched_tokens,
+        max_model_len=deployment.max_model_len,
+        num_blocks=plain_blocks(deployment, memory, workload),
+        block_size=deployment.block_size,
+        enable_prefix_caching=deployment.enable_prefix_caching,
+    )
+    groups = memory.geometry.groups
+    steps = deployment.enable_prefix_caching or takes_every_step(deployment)
+    if memory.geometry.is_uniform or not steps:
+        return plain
+    return replace(
+        plain,
+        num_blocks=memory.usable_blocks,
+        block_size=math.gcd(*(group.block_tokens for group in groups)),
+        groups=groups,
+    )
+
+
+def plain_blocks(deployment: Deployment, memory: Ledger, workload: Workload) -> int:
+    """Blocks of a plain cache that holds as many requests of the workload's p10 length.
+
+    One request of full length always fits, as the ledger has seen.
     """
     lengths = workload.prompt_tokens + workload.output_tokens
     short = min(max(1, int(np.percentile(lengths, 10))), deployment.max_model_len)
     whole = -(-deployment.max_model_len // deployment.block_size)
-    return SchedulerLimits(
-        max_num_seqs=deployment.max_num_seqs,
-        max_num_batched_tokens=deployment.max_num_batched_tokens,
-        max_model_len=deployment.max_model_len,
-        num_blocks=max(memory.equivalent_blocks(short), whole),
-        block_size=deployment.block_size,
-        enable_prefix_caching=deployment.enable_prefix_caching,
-    )
+    return max(memory.equivalent_blocks(short), whole)
 
 
 def _engine_prefixes(workload: Workload, limits: SchedulerLimits) -> Prefixes | None:
     if workload.prefixes is None or not limits.enable_prefix_caching:
         return None
+    if limits.groups:
+        return workload.prefixes.resampled(limits.block_size)
     return workload.prefixes.in_blocks_of(limits.block_size)
 
 
 def _run(
-    engines: list[Engine], deployment: Deployment, workload: Workload, admission: Admission
+    engines: Engines, deployment: Deployment, workload: Workload, admission: Admission
 ) -> None:
-    router = ROUTERS[deployment.routing]()
-    if len(engines) == 1 and router.is_static and workload.concurrency is not None:
-        requests = admission.requests()
-        serve_closed_loop(engines[0], requests, workload.concurrency, workload.think_ns)
+    router, requests = ROUTERS[deployment.routing](), admission.requests()
+    sessions = workload.sessions
+    if len(engines) == 1 and router.is_static and sessions is None:
+        if workload.concurrency is None:
+            serve_open_loop(engines[0], requests)
+        else:
+            serve_closed_loop(engines[0], requests, workload.concurrency, workload.think_ns)
         return
     env = simpy.Environment(initial_time=0)
-    if workload.concurrency is None:
+    if sessions is not None:
+        followed = SessionClients(env, admission, workload, sessions)
+        cluster = Cluster(env, engines, router, followed.finished)
+        followed.start(cluster)
+    elif workload.concurrency is None:
         cluster = Cluster(env, engines, router)
-        env.process(open_loop(cluster, admission.requests()))
+        env.process(open_loop(cluster, requests))
     else:
-        clients = ClosedLoop(env, admission.requests(), workload.think_ns)
+        clients = ClosedLoop(env, requests, workload.think_ns)
         cluster = Cluster(env, engines, router, clients.next_request)
         clients.start(cluster, workload.concurrency)
     env.run()

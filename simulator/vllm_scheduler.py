@@ -42,12 +42,14 @@ class VllmScheduler(Scheduler):
         """One pass: the prompt chunks of the next step beside the decode group, the preempted."""
         group, blocks = self.group, self.blocks
         needed = group.blocks_needed(1)
-        if needed > blocks.free:
-            return [], self._preempt_for_decode()
         if needed:
+            if needed > blocks.free:
+                return [], self._preempt_for_decode()
             blocks.allocate(needed)
             self._drawn = needed
-        if self._fills is not None and (self.waiting or self.partial is not None):
+        if not self.waiting and self.partial is None:
+            return [], []
+        if self._fills is not None:
             self._fills.note(group.steps + self._foresight)
         chunks: list[Chunk] = []
         token_budget = self.limits.max_num_batched_tokens - group.size
@@ -64,10 +66,11 @@ class VllmScheduler(Scheduler):
     def horizon(self, at_most: int) -> int:
         """For how many decode steps nothing changes: no block runs out, nor is one filled by which
         the request first in line might fit."""
-        fill = self._fills.next_step() if self._fills is not None and self.waiting else None
+        group = self.group
+        fill = self._fills.next_step() if self.waiting and self._fills is not None else None
         if fill is not None:
-            at_most = min(at_most, fill + 1 - self._foresight - self.group.steps)
-        return super().horizon(at_most)
+            at_most = min(at_most, fill + 1 - self._foresight - group.steps)
+        return group.steps_within(self.blocks.free + self._drawn, at_most)
 
     def update(self, chunk: Chunk) -> bool:
         """Account a computed chunk; True when the prompt is complete and a token came out."""
@@ -93,11 +96,10 @@ class VllmScheduler(Scheduler):
 
     def _take_cached(self, request: Request) -> bool:
         """Whether the whole prompt fits; then the request holds what of it is cached."""
-        blocks, cache = self.blocks, self._cache
-        needed = blocks.blocks_for(request.num_tokens)
+        blocks, cache, block_size = self.blocks, self._cache, self.limits.block_size
+        needed = -(-request.num_tokens // block_size)
         if cache is None:
             return needed <= blocks.free
-        block_size = self.limits.block_size
         hit = cache.find(request, (request.num_tokens - 1) // block_size)  # one token is computed
         if needed - hit.blocks + hit.unheld > blocks.free:
             return False
@@ -118,8 +120,8 @@ class VllmScheduler(Scheduler):
             self._drawn += 1
         return preempted
 
-    def _give_back(self, request: Request) -> None:
+    def _note_filled(self, request: Request) -> None:
         if self._fills is not None:
             self._fills.note(self.group.steps + self._foresight - 1)
             self._fills.remove(request)
-        super()._give_back(request)
+        super()._note_filled(request)

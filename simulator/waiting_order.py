@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Literal
 
-from servecast.simulator.radix_cache import RadixCache
+from servecast.primitives.policy import SglangSchedulePolicy
+from servecast.simulator.radix_cache import Match, RadixCache
+from servecast.simulator.radix_order import heaviest_first
 from servecast.simulator.request import Request
 from servecast.traces.prefixes import cut
 
-SchedulePolicy = Literal["fcfs", "lof", "lpm"]
 MOST_MATCHED = 128
 """A longer queue is not ordered by what is cached of it."""
 REFRESH_PASSES = 32
@@ -20,48 +20,56 @@ SHORT_TOKENS = 32
 
 
 class WaitingOrder:
-    """First come, longest output first, or most cached first: then of those who begin alike, and
-    have next to nothing cached, the first goes ahead and the others wait for what it computes.
+    """First come, longest output first, along the tree of what is cached, or most cached first:
+    then of those who begin alike, and have next to nothing cached, the first goes ahead and the
+    others wait for what it computes.
     """
 
     def __init__(
         self,
-        policy: SchedulePolicy,
+        policy: SglangSchedulePolicy,
         cache: RadixCache | None,
         declared_tokens: Callable[[Request], int],
     ) -> None:
         """`declared_tokens` tells a request's longest output; a `cache` is looked at and used."""
-        self._policy = "fcfs" if policy == "lpm" and cache is None else policy
+        is_blind = cache is None and policy in ("dfs-weight", "lpm")
+        self._policy: SglangSchedulePolicy = "fcfs" if is_blind else policy
         self._cache = cache
         self._declared_tokens = declared_tokens
         self._passes = 0
 
     def sort(self, waiting: deque[Request]) -> deque[Request]:
         """Those who wait in the order of one pass; it is kept for the next one."""
-        if self._policy == "lpm" and len(waiting) <= MOST_MATCHED:
-            return self._by_cached(waiting)
+        cache = self._cache
+        if cache is not None and self._policy == "dfs-weight":
+            ends = [_whole(request, cache).node for request in waiting]
+            return deque(waiting[place] for place in heaviest_first(cache.root, ends))
+        if cache is not None and self._policy == "lpm" and len(waiting) <= MOST_MATCHED:
+            return _by_cached(waiting, cache)
         if self._policy == "lof":
             waiting = deque(sorted(waiting, key=self._declared_tokens, reverse=True))
-        if self._cache is not None and waiting:
+        if cache is not None and waiting:
             if self._passes % REFRESH_PASSES == 0:
                 for request in reversed(list(waiting)[:MOST_MATCHED]):
-                    self._cache.find(request, request.num_tokens // self._cache.block_size)
+                    _whole(request, cache)
             self._passes += 1
         return waiting
 
-    def _by_cached(self, waiting: deque[Request]) -> deque[Request]:
-        cache = self._cache
-        if cache is None:
-            return waiting
-        begun: set[tuple[tuple[int, int], ...]] = set()
-        keys: dict[Request, float] = {}
-        for request in waiting:
-            cached = cache.find(request, request.num_tokens // cache.block_size).pages
-            tokens = cached * cache.block_size
-            keys[request] = -min(tokens, request.num_tokens - 1)
-            if tokens <= SHORT_TOKENS and request.num_tokens >= SHORT_TOKENS:
-                begin = tuple(cut(request.chain, -(-SHORT_TOKENS // cache.block_size)))
-                if begin in begun:
-                    keys[request] = float("inf")
-                begun.add(begin)
-        return deque(sorted(waiting, key=keys.__getitem__))
+
+def _whole(request: Request, cache: RadixCache) -> Match:
+    """What is cached of all of a request's text, used just now."""
+    return cache.find(request, request.num_tokens // cache.block_size)
+
+
+def _by_cached(waiting: deque[Request], cache: RadixCache) -> deque[Request]:
+    begun: set[tuple[tuple[int, int], ...]] = set()
+    keys: dict[Request, float] = {}
+    for request in waiting:
+        tokens = _whole(request, cache).pages * cache.block_size
+        keys[request] = -min(tokens, request.num_tokens - 1)
+        if tokens <= SHORT_TOKENS and request.num_tokens >= SHORT_TOKENS:
+            begin = tuple(cut(request.chain, -(-SHORT_TOKENS // cache.block_size)))
+            if begin in begun:
+                keys[request] = float("inf")
+            begun.add(begin)
+    return deque(sorted(waiting, key=keys.__getitem__))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -75,3 +76,12 @@ def instants(engine: Engine, arrivals: Sequence[Arrival]) -> Iterator[tuple[int,
 def records_of(engine: Engine) -> Records:
     """The finished requests of one engine."""
     return merge([engine.recorder])
+
+
+def inter_token_ns(engine: Engine, cost: StepCost) -> Counter[int]:
+    """How often each gap between two tokens of a request came, by the run log."""
+    pool: Counter[int] = Counter()
+    waits, counts = engine.log.inter_token_ns(cost.decode_run)
+    for wait, count in zip(waits.tolist(), counts.tolist(), strict=True):
+        pool[wait] += count
+    return +pool

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from servecast.simulator.request import Request
-from servecast.simulator.scheduler import Chunk, SchedulerLimits
+from servecast.simulator.scheduler import Chunk, Scheduler, SchedulerLimits
 from servecast.simulator.vllm_scheduler import VllmScheduler
 
 
@@ -14,8 +16,12 @@ class SchedulerDriver:
     attribute, so reading it raises AttributeError.
     """
 
-    def __init__(self, limits: SchedulerLimits) -> None:
-        self.scheduler = VllmScheduler(limits)
+    def __init__(
+        self,
+        limits: SchedulerLimits,
+        policy: Callable[[SchedulerLimits], Scheduler] = VllmScheduler,
+    ) -> None:
+        self.scheduler = policy(limits)
         self.preempted: list[int] = []
         """In the latest step, in that order."""
         self._output_tokens: list[int] = []

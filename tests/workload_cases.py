@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from servecast.simulator.scheduler import SchedulerLimits
@@ -11,6 +13,9 @@ from servecast.traces.prefixes import cut
 from tests.driver import Arrival
 
 BLOCK_SIZE = 16
+
+Drawn = Callable[[int], settings]
+"""How many workloads a law draws: from how many are enough to its settings (fixture `drawn`)."""
 
 GAPS_NS = st.one_of(
     st.just(0),

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.async_engine import AsyncEngine
 from servecast.simulator.request import Request
 from tests.driver import Arrival, records_of, run_out
 from tests.toy_deployments import DENSE, WINDOWED
-from tests.workload_cases import Case, cases
+from tests.workload_cases import Case, Drawn, cases
 
 COSTS = {
     "full attention": CompiledStepCost(DENSE, RooflineSource(), HostTime.asynchronous()),
@@ -50,12 +51,12 @@ def gaps_of(engine: AsyncEngine, cost: CompiledStepCost) -> dict[int, int]:
 @pytest.mark.parametrize("prefixes", [False, True], ids=["no cache", "prefix cache"])
 @pytest.mark.parametrize("attention", COSTS)
 def test_skipping_equals_stepping(
-    attention: str, prefixes: bool, monkeypatch: pytest.MonkeyPatch
+    attention: str, prefixes: bool, drawn: Drawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERVECAST_CHECK", "1")
     cost, runs, steps, preemptions = COSTS[attention], 0, 0, 0
 
-    @settings(max_examples=150, derandomize=True, deadline=None, print_blob=True)
+    @drawn(150)
     @given(cases(prefixes=prefixes))
     def both_agree(case: Case) -> None:
         nonlocal runs, steps, preemptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
@@ -13,7 +13,7 @@ from servecast.simulator.engine import Engine
 from servecast.simulator.transformers_scheduler import SchedulerName, TransformersScheduler
 from tests.driver import records_of
 from tests.toy_deployments import DENSE
-from tests.workload_cases import Case, cases
+from tests.workload_cases import Case, Drawn, cases
 
 COST = CompiledStepCost(DENSE, RooflineSource())
 
@@ -29,10 +29,12 @@ def served(case: Case, scheduler_type: SchedulerName, *, step: bool) -> Engine:
 
 
 @pytest.mark.parametrize("scheduler_type", ["fifo", "prefill_first"])
-def test_what_is_found_and_when_it_ends_is_the_same(scheduler_type: SchedulerName) -> None:
+def test_what_is_found_and_when_it_ends_is_the_same(
+    scheduler_type: SchedulerName, drawn: Drawn
+) -> None:
     found = runs = steps = 0
 
-    @settings(max_examples=150, derandomize=True, deadline=None, print_blob=True)
+    @drawn(150)
     @given(cases(prefixes=True))
     def both_agree(case: Case) -> None:
         nonlocal found, runs, steps

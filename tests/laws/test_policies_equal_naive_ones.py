@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
@@ -27,7 +27,7 @@ from tests.driver import inter_token_ns, records_of, run_out
 from tests.reference_engine import ReferenceEngine, Seq
 from tests.reference_policies import PausingReference, ReservingReference, StaticReference
 from tests.toy_deployments import DENSE, WINDOWED
-from tests.workload_cases import BLOCK_SIZE, Case, cases
+from tests.workload_cases import BLOCK_SIZE, Case, Drawn, cases
 
 COSTS = {
     "full attention": CompiledStepCost(DENSE, RooflineSource()),
@@ -91,12 +91,12 @@ def times(engine: Engine) -> list[tuple[int, int, int]]:
 @pytest.mark.parametrize("attention", COSTS)
 @pytest.mark.parametrize("name", PAIRS)
 def test_skipping_equals_stepping_equals_the_twin(
-    name: str, attention: str, monkeypatch: pytest.MonkeyPatch
+    name: str, attention: str, drawn: Drawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERVECAST_CHECK", "1")
     pair, cost, preemptions, cut, runs, steps = PAIRS[name], COSTS[attention], 0, 0, 0, 0
 
-    @settings(max_examples=60, derandomize=True, deadline=None, print_blob=True)
+    @drawn(60)
     @given(cases())
     def all_three_agree(drawn: Case) -> None:
         nonlocal preemptions, cut, runs, steps

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from servecast.primitives.host_time import HostTime
@@ -22,14 +22,13 @@ from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.engine import Engine
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.sglang_engine_scheduler import SglangEngineScheduler
-from servecast.simulator.sglang_scheduler import SglangScheduler
 from servecast.simulator.transformers_scheduler import TransformersScheduler
 from servecast.simulator.trtllm_pausing_scheduler import TrtllmPausingScheduler
 from servecast.simulator.trtllm_scheduler import BatchWait, TrtllmScheduler
 from servecast.simulator.vllm_scheduler import VllmScheduler
 from tests.driver import Arrival, records_of
 from tests.toy_deployments import DENSE, WINDOWED
-from tests.workload_cases import BLOCK_SIZE, GAPS_NS, Case
+from tests.workload_cases import BLOCK_SIZE, GAPS_NS, Case, Drawn
 
 OVERLAPPED = HostTime(1e-4, 1e-6, overlapped_step_s=4e-3, overlapped_sequence_s=1e-5)
 COSTS = {
@@ -59,8 +58,6 @@ def _cutting(limits: SchedulerLimits) -> Scheduler:
 POLICIES: dict[str, Callable[[SchedulerLimits], Scheduler]] = {
     "vllm": VllmScheduler,
     "vllm with a prefix cache": VllmScheduler,
-    "sglang": SglangScheduler,
-    "sglang that polls": partial(SglangScheduler, recv_interval=5),
     "sglang that retracts": _retracting,
     "sglang, longest output first": partial(_retracting, schedule_policy="lof"),
     "sglang that expects little": partial(_retracting, conservativeness=0.05),
@@ -116,10 +113,10 @@ def gaps_of(engine: Engine, cost: CompiledStepCost) -> dict[int, int]:
 @pytest.mark.parametrize("ahead", [False, True], ids=["between steps", "ahead"])
 @pytest.mark.parametrize("host", COSTS)
 @pytest.mark.parametrize("policy", POLICIES)
-def test_skipping_equals_stepping(policy: str, host: str, ahead: bool) -> None:
+def test_skipping_equals_stepping(policy: str, host: str, ahead: bool, drawn: Drawn) -> None:
     cost, runs, steps = COSTS[host], 0, 0
 
-    @settings(max_examples=60, derandomize=True, deadline=None, print_blob=True)
+    @drawn(60)
     @given(whole_prompt_cases())
     def both_agree(case: Case) -> None:
         nonlocal runs, steps

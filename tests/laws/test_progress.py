@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
+from servecast.simulator.async_engine import AsyncEngine
 from servecast.simulator.engine import Engine
 from servecast.simulator.scheduler import SchedulerLimits
 from tests.constant_cost import ConstantStepCost
@@ -86,3 +88,30 @@ def test_a_cache_of_one_long_request_serves_many_one_after_another() -> None:
     engine.advance(10 * 64)
     assert engine.unfinished == 0
     assert records_of(engine).preemptions.sum() > 0
+
+
+@pytest.mark.parametrize("prefixes", [False, True], ids=["no cache", "prefix cache"])
+@pytest.mark.parametrize("kind", [Engine, AsyncEngine])
+def test_a_cache_of_which_99_percent_are_held_goes_on(
+    kind: type[Engine] | type[AsyncEngine], prefixes: bool
+) -> None:
+    """Many more requests than fit, all at once; with a prefix cache, one half begins alike.
+
+    Who decodes beside a full cache takes others' blocks: the bound between two completions holds.
+    """
+    limits = SchedulerLimits(64, 512, 1024, 400, 16, enable_prefix_caching=prefixes)
+    engine, requests = kind(limits, ConstantStepCost(step_ns=1)), 120
+    for number in range(requests):
+        known = ((0, 8), (100 + 20 * (number % 5), 8)) if number % 2 else ()
+        output_tokens = 300 + number * 37 % 400
+        engine.submit(Arrival(number, 0, 250 + number % 3, output_tokens, known).request(), 0)
+    engine.advance(requests * limits.max_model_len)
+    assert engine.unfinished == 0
+    records, log = records_of(engine), engine.log
+    pressed = log.column("blocks_used") >= 0.99 * limits.num_blocks
+    assert log.column("steps")[pressed].sum() > log.column("steps").sum() / 2
+    finishes = np.unique(np.append(records.finish_ns, 0)).tolist()
+    longest = limits.max_model_len + (kind is AsyncEngine)
+    assert all(later - earlier <= longest for earlier, later in pairwise(finishes))
+    assert records.preemptions.sum() > requests
+    assert (records.cached_tokens.sum() > 0) == prefixes

@@ -18,10 +18,10 @@ from servecast.simulator.engine import Engine
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk
 from servecast.simulator.vllm_scheduler import VllmScheduler
-from tests.driver import records_of, run, run_out
+from tests.driver import inter_token_ns, records_of, run, run_out
 from tests.reference_engine import ReferenceEngine, Seq
 from tests.toy_deployments import DENSE, WINDOWED
-from tests.workload_cases import Case, cases
+from tests.workload_cases import Case, Drawn, cases
 
 COSTS = {
     "full attention": CompiledStepCost(DENSE, RooflineSource()),
@@ -62,20 +62,14 @@ def times(engine: Engine) -> Times:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def inter_token_ns(engine: Engine, cost: StepCost) -> Counter[int]:
-    pool: Counter[int] = Counter()
-    waits, counts = engine.log.inter_token_ns(cost.decode_run)
-    for wait, count in zip(waits.tolist(), counts.tolist(), strict=True):
-        pool[wait] += count
-    return +pool
-
-
 @pytest.mark.parametrize("prefixes", [False, True], ids=["no cache", "prefix cache"])
 @pytest.mark.parametrize("attention", COSTS)
-def test_skipping_equals_stepping_equals_the_reference(attention: str, prefixes: bool) -> None:
+def test_skipping_equals_stepping_equals_the_reference(
+    attention: str, prefixes: bool, drawn: Drawn
+) -> None:
     cost, cached, preemptions, runs, steps = COSTS[attention], 0, 0, 0, 0
 
-    @EXAMPLES
+    @drawn(200)
     @given(cases(prefixes=prefixes))
     def all_three_agree(case: Case) -> None:
         nonlocal cached, preemptions, runs, steps

@@ -8,9 +8,9 @@ import pytest
 from servecast.primitives import catalogue
 from servecast.primitives.calibration import CalibratedSource, Calibration
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.operations import AllReduce, DecodeAttention, Elementwise, Gemm, Operation
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import HostTime
 
 H100 = catalogue.accelerator("h100_sxm")
 ROOFLINE = RooflineSource()

@@ -14,9 +14,9 @@ from servecast.primitives.calibration import Calibration
 from servecast.primitives.coefficients import Coefficients, CostKind, shipped
 from servecast.primitives.corrected_source import CorrectedSource, corrected, default_source
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.operations import DecodeAttention, Gemm, MoeExperts, Operation
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import HostTime
 
 H100, B200 = (catalogue.accelerator(name) for name in ("h100_sxm", "b200_sxm"))
 ROOFLINE = RooflineSource()

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from servecast.errors import UnsupportedError
 from servecast.primitives.batch import Batch, Group
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.operations import AllReduce, Elementwise
 from servecast.primitives.pipeline import stage_costs, stage_deployments, stage_layers
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.step_cost import CompiledStepCost
 from tests.toy_deployments import DENSE, WINDOWED
 
 BATCH = Batch((Group(1, 8, 8 * 200, 0, True), Group(100, 1, 0)))

@@ -59,7 +59,7 @@ def test_a_recurrent_state_is_cut_over_tensor_parallel_ranks() -> None:
     assert Sharding(tensor_parallel_size=4).local_mixer(mixer) == LinearAttention(250, 1024)
     heads = replace(mixer, delta=DeltaHeads(16, 64, 128, 128))
     local = Sharding(tensor_parallel_size=4).local_mixer(heads)
-    assert local == LinearAttention(250, 1024, DeltaHeads(4, 16, 128, 128))
+    assert local == LinearAttention(250, 1024, delta=DeltaHeads(4, 16, 128, 128))
 
 
 @pytest.mark.parametrize(

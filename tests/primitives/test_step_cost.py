@@ -20,10 +20,11 @@ from servecast.primitives.decomposition import (
 )
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.model import LatentAttention, LinearAttention, MoeFfn
 from servecast.primitives.operations import AllReduce, Elementwise, Operation
 from servecast.primitives.roofline import RooflineCoefficients, RooflineSource
-from servecast.primitives.step_cost import SPREAD_BUCKETS, CompiledStepCost, HostTime
+from servecast.primitives.step_cost import SPREAD_BUCKETS, CompiledStepCost
 from tests.toy_deployments import DENSE, DEVICE, FFN, FULL, WINDOWED, toy_deployment
 
 LATENT = LatentAttention(32, None, 256, 64, 32, 64)

@@ -169,13 +169,13 @@ def test_recurrent_mixers_by_hand() -> None:
     assert delta.projection_params == (
         4096 * (2048 + 2048 + 8192) + 4096 * 8192 + 4096 * 128 + 12288 * 4 + 8192 * 4096
     )
-    assert delta.state_elements == 64 * 128 * 128 + 12288 * 3
+    assert delta.state_bytes == 2 * (64 * 128 * 128 + 12288 * 3)
     mamba = mamba2(4096, heads=128, head_dim=64, groups=8, state=128, kernel=4)
     # gate, input and maps, step sizes; convolution with bias; projection back
     assert mamba.projection_params == 4096 * (8192 + 10240 + 128) + 10240 * 5 + 8192 * 4096
-    assert mamba.state_elements == 8192 * 128 + 10240 * 3
+    assert mamba.state_bytes == 4 * 8192 * 128 + 2 * 10240 * 3
     kimi = kimi_delta(7168, heads=96, head_dim=128, kernel=4)
-    assert kimi.state_elements == 96 * 128 * 128 + 3 * 12288 * 3
+    assert kimi.state_bytes == 4 * 96 * 128 * 128 + 2 * 3 * 12288 * 3
     assert mixer_params(kimi, 7168) == kimi.projection_params
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from servecast.primitives.policy import SglangPolicy
 from servecast.search.baseline import (
     default_candidate,
     evaluate_default,
@@ -13,6 +14,7 @@ from servecast.search.baseline import (
     gain,
 )
 from servecast.search.engine_defaults import defaults
+from servecast.search.sglang_defaults import chunked_prefill_size
 from tests.search_cases import BASE, answer, evaluator, objectives, workload
 from tests.toy_deployments import DEVICE
 
@@ -56,6 +58,17 @@ def test_the_defaults_are_judged_at_the_fewest_replicas_that_meet_the_slos() -> 
     assert found.name == "vllm defaults"
     assert found.answer.is_feasible
     assert found.answer.deployment.replicas == 1
+
+
+def test_sglang_left_alone_is_as_it_would_start_on_the_fewest_ranks() -> None:
+    like = replace(KNOWN, engine="sglang", engine_version="0.5.23", num_gpu_blocks_override=10)
+    found = default_candidate(like, gpus=2)
+    assert found is not None
+    alone = found.deployment
+    assert (alone.replicas, alone.tensor_parallel_size, alone.block_size) == (1, 1, 1)
+    assert alone.max_num_batched_tokens == chunked_prefill_size(KNOWN.accelerator)
+    assert alone.num_gpu_blocks_override == found.memory.num_gpu_blocks > 10
+    assert alone.policy == SglangPolicy()
 
 
 def test_a_deployment_of_the_users_own_is_a_candidate_if_it_starts() -> None:

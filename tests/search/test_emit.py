@@ -157,7 +157,7 @@ def test_files_of_an_earlier_deployment_are_replaced_and_others_kept(tmp_path: P
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"engine": "sglang"}, "engine `sglang` is not simulated yet"),
+        ({"engine": "transformers"}, "engine `transformers` is not simulated yet"),
         ({"engine_version": "0.6"}, r"vLLM 0\.6 was not checked"),
         ({"kv_cache_dtype": Dtype.INT8}, "KV cache in int8 cannot be started"),
         ({"weights_dtype": Dtype.INT4}, "cannot load weights published in bf16 as int4"),

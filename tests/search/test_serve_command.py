@@ -122,25 +122,40 @@ def test_what_changes_the_schedule_and_is_not_modelled_is_named() -> None:
     command = parse(
         "vllm serve m --enable-prefix-caching --async-scheduling --no-enable-chunked-prefill "
         "--scheduling-policy priority -pp 2 -dp 4 --enforce-eager --kv-cache-dtype fp8_inc "
-        "--max-model-len auto --no-scheduler-reserve-full-isl "
-        "--speculative-config.method ngram --speculative-config.num_speculative_tokens 3 -O3"
+        "--max-model-len auto --no-scheduler-reserve-full-isl -O3"
     )
     assert command.unmodelled == (
         "--async-scheduling",
         "--no-enable-chunked-prefill",
-        "--scheduling-policy priority",
         "--pipeline-parallel-size 2",
         "--data-parallel-size 4",
         "--enforce-eager",
         "--kv-cache-dtype fp8_inc",
         "--max-model-len auto",
         "--no-scheduler-reserve-full-isl",
-        "--speculative-config.method ngram",
-        "--speculative-config.num_speculative_tokens 3",
         "--optimization-level 3",
     )
     assert (command.pipeline_parallel_size, command.data_parallel_size) == (2, 4)
     assert command.max_model_len is None
+
+
+def test_what_goes_first_and_how_far_is_read() -> None:
+    command = parse(
+        "vllm serve m --scheduling-policy priority --long-prefill-token-threshold 512 "
+        "--long-prefill-token-threshold-adaptive"
+    )
+    assert command.scheduling_policy == "priority"
+    assert command.long_prefill_token_threshold == 512
+    assert command.long_prefill_token_threshold_adaptive
+    assert command.unmodelled == ()
+    off = parse("vllm serve m --long-prefill-token-threshold 0")
+    assert (off.scheduling_policy, off.long_prefill_token_threshold) == (None, 0)
+
+
+def test_a_policy_that_vllm_does_not_have_is_refused() -> None:
+    with pytest.raises(InputError, match="lottery") as error:
+        parse("vllm serve m --scheduling-policy lottery")
+    assert "fcfs, priority" in error.value.message
 
 
 def test_the_engines_own_defaults_are_named_where_the_command_is_silent() -> None:

@@ -53,6 +53,22 @@ def test_the_emitted_options_parse_back_to_the_very_limits(
     assert_same_limits(parse(command), deployment, blocks)
 
 
+def test_who_goes_first_and_how_far_is_emitted_as_simulated() -> None:
+    deployment = dataclasses.replace(
+        DEPLOYMENT,
+        scheduling_policy="priority",
+        long_prefill_token_threshold=512,
+        long_prefill_token_threshold_adaptive=True,
+    )
+    command = parse(shlex.join(["vllm", "serve", "m", *words(arguments(deployment, BLOCKS))]))
+    assert command.scheduling_policy == "priority"
+    assert command.long_prefill_token_threshold == 512
+    assert command.long_prefill_token_threshold_adaptive
+    plain = words(arguments(DEPLOYMENT, BLOCKS))
+    assert plain[plain.index("--scheduling-policy") + 1] == "fcfs"
+    assert "--long-prefill-token-threshold" not in plain
+
+
 def test_an_engine_that_is_not_simulated_is_unsupported_not_just_wrong() -> None:
     with pytest.raises(UnsupportedError):
         arguments(dataclasses.replace(DEPLOYMENT, engine="trtllm"), BLOCKS)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
+from servecast.simulator.async_engine import AsyncEngine
 from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
 from servecast.simulator.engine import Engine
 from servecast.simulator.records import Records, merge
@@ -216,3 +217,12 @@ def test_the_queue_in_front_holds_what_has_no_place() -> None:
     assert [request.index for request in cluster.queue] == [2, 3, 4]
     env.run(until=31)
     assert [request.index for request in cluster.queue] == [4]
+
+
+def test_a_place_is_free_once_a_last_token_is_out_though_it_is_computed_once_more() -> None:
+    """An engine that schedules ahead learns of an end one step late; the router does not."""
+    engines: list[Engine] = [AsyncEngine(limits(1), STEP, replica) for replica in range(2)]
+    arrivals = [Arrival(index, 0, 1, 3) for index in range(5)]
+    records = serve_open(engines, "central_queue", arrivals)
+    assert len(records) == len(arrivals)
+    assert records.replica.tolist() == [0, 1, 0, 1, 0]

@@ -1,6 +1,8 @@
-"""A closed loop in front of one engine is the same with a cluster around it and without."""
+"""Clients in front of one engine are served alike with a cluster around it and without."""
 
 from __future__ import annotations
+
+from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -10,14 +12,15 @@ from hypothesis import strategies as st
 
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
-from servecast.simulator.cluster import ClosedLoop, Cluster
+from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
 from servecast.simulator.engine import Engine
-from servecast.simulator.lone_engine import serve_closed_loop
+from servecast.simulator.lone_engine import serve_closed_loop, serve_open_loop
 from servecast.simulator.request import Request
 from servecast.simulator.router import RoundRobin
 from servecast.simulator.scheduler import SchedulerLimits
 from tests.driver import records_of
 from tests.toy_deployments import DENSE
+from tests.workload_cases import GAPS_NS
 
 COST = CompiledStepCost(DENSE, RooflineSource())
 LIMITS = SchedulerLimits(6, 64, 256, 24)
@@ -26,6 +29,14 @@ LENGTHS = st.lists(st.tuples(st.integers(1, 128), st.integers(1, 64)), min_size=
 
 def requests(lengths: list[tuple[int, int]]) -> list[Request]:
     return [Request(i, 0, prompt, out, out) for i, (prompt, out) in enumerate(lengths)]
+
+
+def assert_equal(alone: Engine, engine: Engine) -> None:
+    """All times, and the runs of steps they come from."""
+    ours, theirs = records_of(alone), records_of(engine)
+    for name in ("arrival_ns", "scheduled_ns", "first_token_ns", "finish_ns", "preemptions"):
+        assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
+    assert len(alone.log) == len(engine.log)
 
 
 @pytest.mark.parametrize("ahead", [False, True])
@@ -42,7 +53,28 @@ def test_both_serve_alike(
     clients.start(cluster, concurrency)
     env.run()
     cluster.drain()
-    ours, theirs = records_of(alone), records_of(engine)
-    for name in ("arrival_ns", "scheduled_ns", "first_token_ns", "finish_ns", "preemptions"):
-        assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
-    assert len(alone.log) == len(engine.log)
+    assert_equal(alone, engine)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@settings(max_examples=80, derandomize=True, deadline=None)
+@given(LENGTHS, st.lists(GAPS_NS, min_size=30, max_size=30))
+def test_an_open_loop_is_served_alike(
+    ahead: bool, lengths: list[tuple[int, int]], gaps_ns: list[int]
+) -> None:
+    def arriving() -> list[Request]:
+        coming = requests(lengths)
+        for request, arrival_ns in zip(coming, accumulate(gaps_ns), strict=False):
+            request.arrival_ns = arrival_ns
+        return coming
+
+    alone, engine = (Engine(LIMITS, COST, schedules_ahead=ahead) for _ in range(2))
+    serve_open_loop(alone, arriving())
+    env = simpy.Environment(initial_time=0)
+    # Watched, as behind a router that looks at it: simpy's clock goes from event to event.
+    cluster = Cluster(env, [engine], RoundRobin(), on_finish=lambda _: None)
+    env.process(open_loop(cluster, arriving()))
+    env.run()
+    cluster.drain()
+    assert_equal(alone, engine)
+    assert not alone.finished

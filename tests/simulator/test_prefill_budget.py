@@ -7,7 +7,8 @@ from servecast.simulator.prefill_budget import PrefillBudget
 
 
 def budget(pages: int = 100, chunk_tokens: int = 64, promised_tokens: float = 0.0) -> PrefillBudget:
-    return PrefillBudget(KvBlocks(pages, 16), chunk_tokens, promised_tokens)
+    at_most = promised_tokens + 1
+    return PrefillBudget(KvBlocks(pages, 16), chunk_tokens, lambda: promised_tokens, at_most)
 
 
 def test_a_prompt_that_is_cut_ends_on_a_page() -> None:
@@ -34,3 +35,19 @@ def test_who_is_admitted_takes_whole_pages_and_its_output() -> None:
     assert given.remaining == 160 - 32 - 16 - 50
     given.reserve(40, 0)
     assert not given.has_capacity
+
+
+def test_promises_are_added_up_only_where_the_bound_on_them_does_not_decide() -> None:
+    asked: list[None] = []
+
+    def promise() -> float:
+        asked.append(None)
+        return 20.0
+
+    given = PrefillBudget(KvBlocks(10, 16), 1000, promise, at_most=40.0)
+    assert given.fits(60, 43), "160 - 40 is more than 60 + 43 and a page"
+    assert not asked
+    given.reserve(32, 8)
+    assert given.fits(60, 7), "160 - 20 - 56 is more than 60 + 7 and a page"
+    assert not given.fits(60, 8)
+    assert len(asked) == 1

@@ -6,9 +6,10 @@ from collections import deque
 
 import pytest
 
+from servecast.primitives.policy import SglangSchedulePolicy
 from servecast.simulator.radix_cache import RadixCache
 from servecast.simulator.request import Request
-from servecast.simulator.waiting_order import SchedulePolicy, WaitingOrder
+from servecast.simulator.waiting_order import WaitingOrder
 
 PAGE = 16
 
@@ -22,7 +23,7 @@ def waiting(*texts: tuple[int, int], pages: int = 8) -> deque[Request]:
 
 
 def order(
-    policy: SchedulePolicy, queue: deque[Request], cache: RadixCache | None = None
+    policy: SglangSchedulePolicy, queue: deque[Request], cache: RadixCache | None = None
 ) -> list[int]:
     return [each.index for each in WaitingOrder(policy, cache, _declared).sort(queue)]
 

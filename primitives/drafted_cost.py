@@ -1,0 +1,71 @@
+"""What a step costs in which drafts are verified, and new ones made for the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from servecast.primitives.batch import Batch, Group, StepTime
+from servecast.primitives.cost import CostSource
+from servecast.primitives.decode_run import DecodeRun
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.host_time import HostTime
+from servecast.primitives.step_cost import CompiledStepCost, StepCost
+
+
+class DraftedCost:
+    """A `StepCost` whose steps end with the draft model's: it computes what the target computed,
+    and then one token more of each sequence for every further draft."""
+
+    def __init__(self, cost: StepCost, draft: StepCost, drafts: int) -> None:
+        """`cost` is the target's, `draft` the draft model's, of which the host's time is no more
+        than the target's own."""
+        self._cost = cost
+        self._draft = draft
+        self._further = drafts - 1
+
+    @property
+    def needs_spread(self) -> bool:
+        """As the target has it."""
+        return self._cost.needs_spread
+
+    def spread(self, contexts: Sequence[int]) -> int:
+        """As the target has it."""
+        return self._cost.spread(contexts)
+
+    def decode_run(self, sequences: int, spread: int = 0) -> DecodeRun:
+        """As the target has it: nothing is drafted in a run."""
+        return self._cost.decode_run(sequences, spread)
+
+    def step(self, batch: Batch) -> StepTime:
+        """The target's time, with the drafts' on the device."""
+        device_ns, host_ns = self._cost.step(batch)
+        device_ns += self._draft.step(batch).device_ns
+        if self._further:
+            context_sum = sum(
+                group.context_sum + group.query_tokens * group.sequences for group in batch.groups
+            )
+            one_each = Batch((Group(1, batch.sequences, context_sum, 0, True),))
+            device_ns += self._further * self._draft.step(one_each).device_ns
+        return StepTime(device_ns, host_ns)
+
+
+def deployed_cost(
+    deployment: Deployment, source: CostSource, host: HostTime | None = None
+) -> StepCost:
+    """The cost of a deployment's steps, drafts included where it has any."""
+    return with_drafts(deployment, CompiledStepCost(deployment, source, host), source)
+
+
+def with_drafts(deployment: Deployment, cost: StepCost, source: CostSource) -> StepCost:
+    """`cost`, the target's, with what drafting takes beside it."""
+    drafting = deployment.drafting
+    if drafting is None or drafting.draft is None:
+        return cost
+    alone = replace(
+        deployment,
+        model=drafting.draft.model,
+        weights_dtype=drafting.draft.weights_dtype,
+        speculation=None,
+    )
+    return DraftedCost(cost, CompiledStepCost(alone, source), deployment.num_drafts)

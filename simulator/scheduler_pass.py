@@ -1,0 +1,48 @@
+"""One pass of a stepped scheduler: its budget, and what it decides."""
+
+from __future__ import annotations
+
+from servecast.simulator.stepped_request import SteppedRequest
+
+
+class SchedulerPass:
+    """What vLLM calls the scheduler's output, with the budget that is left meanwhile."""
+
+    __slots__ = (
+        "_draft_slots",
+        "budget",
+        "num_scheduled_tokens",
+        "placed",
+        "preempted",
+        "prefill_scheduled",
+        "req_index",
+        "scheduled_spec_tokens",
+    )
+
+    def __init__(self, max_num_batched_tokens: int, draft_slots: int) -> None:
+        """Each request takes `draft_slots` beside its tokens; so a step never has more of these."""
+        self._draft_slots = draft_slots
+        self.budget = max_num_batched_tokens - draft_slots
+        """How many tokens of one request more may be scheduled."""
+        self.req_index = 0
+        """Place among those who run of the one looked at."""
+        self.num_scheduled_tokens: dict[SteppedRequest, int] = {}
+        self.scheduled_spec_tokens: dict[SteppedRequest, int] = {}
+        """Drafts among them."""
+        self.placed: list[SteppedRequest] = []
+        """Who begins, or begins again."""
+        self.preempted: list[SteppedRequest] = []
+        self.prefill_scheduled = False
+        """Whether one of those who ran before computes its prompt."""
+
+    def add(self, request: SteppedRequest, tokens: int) -> None:
+        """Schedule `tokens` of a request."""
+        self.num_scheduled_tokens[request] = tokens
+        self.budget -= tokens + self._draft_slots
+
+    def take_back(self, request: SteppedRequest) -> None:
+        """Undo `add`, where that was done for this request."""
+        tokens = self.num_scheduled_tokens.pop(request, None)
+        if tokens is not None:
+            self.budget += tokens + self._draft_slots
+            self.scheduled_spec_tokens.pop(request, None)

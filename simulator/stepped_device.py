@@ -1,0 +1,113 @@
+"""The device of a stepped engine: what a step costs on it, when it is done, what comes out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from servecast.primitives.batch import Batch, Group
+from servecast.primitives.speculation import Speculation
+from servecast.primitives.step_cost import StepCost
+from servecast.simulator.scheduler_pass import SchedulerPass
+from servecast.simulator.stepped_request import SteppedRequest
+
+
+class DeviceStep(NamedTuple):
+    """One step, on the device from `start_ns` to `end_ns`."""
+
+    start_ns: int
+    end_ns: int
+    decided: SchedulerPass
+    batch: Batch
+    said: Sequence[int]
+    """Tokens that come out of each request, in the order of the pass."""
+    ended: Sequence[SteppedRequest]
+    """Who has its last token by it, or had it before."""
+
+
+def _none(request: int, position: int) -> int:
+    """Accepted drafts, where nobody drafts."""
+    return 0
+
+
+class SteppedDevice:
+    """Pipeline stages, one or more, each with one batch at a time, in the order they came."""
+
+    def __init__(self, stages: Sequence[StepCost], speculation: Speculation | None) -> None:
+        """`stages` are the costs of each; that of the first includes the engine's own time."""
+        self._stages = stages
+        self._cost = stages[0]
+        self._speculation = speculation
+        self._accepted = speculation.accepted if speculation else _none
+        self._free_ns = [0] * len(stages)
+        self._group: list[SteppedRequest] = []
+        self._spread = 0
+
+    def run(self, decided: SchedulerPass, now_ns: int) -> DeviceStep:
+        """Start a step as soon as the first stage is free, `now_ns` or later."""
+        work = decided.num_scheduled_tokens
+        for request in decided.placed:
+            request.place(request.num_computed_tokens - work[request])
+        batch = self._batch(work)
+        start_ns, end_ns = self._pass(batch, now_ns)
+        for request in decided.placed:
+            if request.request.scheduled_ns is None:
+                request.request.scheduled_ns = start_ns
+        if self._speculation is None:
+            said = [request.take(count, 0) for request, count in work.items()]
+        else:
+            said = [each.take(count, self._rejected(each, count)) for each, count in work.items()]
+        ended = [request for request in work if request.said >= request.end_tokens]
+        return DeviceStep(start_ns, end_ns, decided, batch, said, ended)
+
+    def _pass(self, batch: Batch, now_ns: int) -> tuple[int, int]:
+        """When the first stage begins with a batch, and when the last is done with it."""
+        free_ns = self._free_ns
+        start_ns = done_ns = max(now_ns, free_ns[0])
+        for stage, cost in enumerate(self._stages):
+            device_ns, host_ns = cost.step(batch)
+            done_ns = free_ns[stage] = max(done_ns, free_ns[stage]) + device_ns + host_ns
+        return start_ns, done_ns
+
+    def _batch(self, work: dict[SteppedRequest, int]) -> Batch:
+        decoding = [request for request in work if request.is_decoding]
+        if self._speculation is not None:
+            groups = self._verified(decoding, work)
+        else:
+            groups = [self._decode_group(decoding)] if decoding else []
+            self._group = decoding
+        if len(decoding) < len(work):
+            groups += [
+                Group(count, 1, request.computed)
+                for request, count in work.items()
+                if not request.is_decoding
+            ]
+        return Batch(tuple(groups))
+
+    def _decode_group(self, decoding: list[SteppedRequest]) -> Group:
+        """Those who decode a token each; their spread is taken when the group changes."""
+        contexts = [request.computed for request in decoding]
+        if self._cost.needs_spread and decoding != self._group:
+            self._spread = self._cost.spread(contexts)
+        return Group(1, len(decoding), sum(contexts), self._spread, True)
+
+    def _verified(
+        self, decoding: list[SteppedRequest], work: dict[SteppedRequest, int]
+    ) -> list[Group]:
+        """Those who decode, one group for each number of drafts."""
+        contexts: defaultdict[int, list[int]] = defaultdict(list)
+        for request in decoding:
+            contexts[work[request]].append(request.computed)
+        return [
+            Group(count, len(cached), sum(cached), self._cost.spread(cached), True)
+            for count, cached in sorted(contexts.items())
+        ]
+
+    def _rejected(self, request: SteppedRequest, count: int) -> int:
+        """How many of the drafts in a step's `count` tokens the target does not confirm."""
+        drafts = request.beyond(count)
+        if not request.is_decoding:
+            return drafts  # padding of one that begins again: nobody drafted for it
+        emitted = request.said - request.request.prompt_tokens
+        return drafts - min(drafts, self._accepted(request.request.index, emitted))
