@@ -12,6 +12,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from servecast.simulator.result import Result
 from servecast.simulator.simulate import scheduler_limits, simulate
 from servecast.traces.arrivals import Poisson
 from servecast.traces.lengths import FixedLengths
-from servecast.traces.presets import TrafficShape
+from servecast.traces.presets import TrafficShape, preset
 from servecast.traces.readers import read
 from servecast.traces.reshape import head
 from servecast.traces.synthesize import synthesize
@@ -41,13 +42,20 @@ from tests.reference_engine import ReferenceEngine, Seq
 
 RATES_PER_S = (4, 13, 30)
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-AZURE = "traces/azure2023_conv.csv.gz"
+TRACES = {
+    "azure": "traces/azure2023_conv.csv.gz",
+    "mooncake": "traces/mooncake_conversation.jsonl.gz",
+}
+DAY = "day"
+"""A million requests of the preset `chat`, which is shaped on Azure's, in a day."""
+DAY_REQUESTS, DAY_S = 1_000_000, 86_400
 SHAPE = TrafficShape("fixed", lengths=FixedLengths(512, 128), arrivals=Poisson())
 
 
-def deployment() -> Deployment:
-    """Llama-3.1-8B on one H100, as the catalogue has them."""
-    return Deployment(
+def deployment(traffic: str = "") -> Deployment:
+    """Llama-3.1-8B on one H100, as the catalogue has them; eight, each with a prefix cache, for
+    Mooncake's long prompts that begin alike."""
+    alone = Deployment(
         model=model("meta-llama/Llama-3.1-8B-Instruct"),
         accelerator=accelerator("h100_sxm"),
         engine="vllm",
@@ -58,19 +66,24 @@ def deployment() -> Deployment:
         max_num_seqs=256,
         max_num_batched_tokens=8192,
     )
+    if traffic != "mooncake":
+        return alone
+    return replace(alone, max_model_len=131_072, enable_prefix_caching=True, replicas=8)
 
 
 def workload(traffic: str, requests: int) -> Workload:
-    """Drawn at a rate such as `13/s`, or the trace's first requests, all where it has fewer."""
-    if traffic == "azure":
-        trace = read(Path(os.environ["SERVECAST_DATA"]) / AZURE)
+    """Drawn at a rate such as `13/s`, or a trace's first requests, all where it has fewer."""
+    if traffic in TRACES:
+        trace = read(Path(os.environ["SERVECAST_DATA"]) / TRACES[traffic])
         return head(trace, min(requests, len(trace)))
+    if traffic == DAY:
+        return synthesize(preset("chat"), requests, rate_per_s=DAY_REQUESTS / DAY_S, seed=1)
     return synthesize(SHAPE, requests, rate_per_s=float(traffic.removesuffix("/s")), seed=1)
 
 
 def measure(traffic: str, requests: int) -> dict[str, str | int | float]:
     """One point: simulate, read all metrics, and say what it took."""
-    served_by, arriving = deployment(), workload(traffic, requests)
+    served_by, arriving = deployment(traffic), workload(traffic, requests)
     start_s = time.process_time()
     result = simulate(served_by, arriving)
     simulated_s = time.process_time() - start_s
@@ -83,7 +96,7 @@ def measure(traffic: str, requests: int) -> dict[str, str | int | float]:
         "requests": requests,
         "requests/CPU-s": requests / simulated_s,
         "steps/CPU-s": _steps(result) / simulated_s,
-        "steps/run": _steps(result) / len(result.logs[0]),
+        "steps/run": _steps(result) / sum(map(len, result.logs)),
         "simulate CPU s": simulated_s,
         "metrics CPU s": metrics_s,
         "peak MB": peak_bytes() / 1e6,
@@ -147,19 +160,20 @@ def compare(traffic: str, requests: int, repeat: int) -> Row:
 def main() -> None:
     """Measure all points and print them, the comparison first."""
     options = _options()
-    azure = ["azure"] if os.environ.get("SERVECAST_DATA") else []
+    traces = list(TRACES) if os.environ.get("SERVECAST_DATA") else []
     traffics = [f"{rate}/s" for rate in RATES_PER_S]
-    compared = [compare(each, options.compare, options.repeat) for each in [*traffics, *azure]]
+    compared = [compare(each, options.compare, options.repeat) for each in [*traffics, *traces[:1]]]
     show("the same requests three ways (ratios of CPU time)", compared)
     points = [(each, size) for each in traffics for size in options.sizes]
-    points += [(each, len(workload(each, max(SIZES)))) for each in azure]
+    points += [(each, len(workload(each, max(SIZES)))) for each in traces]
+    points += [(DAY, size) for size in options.day]
     measured = [
         min((in_fresh_process(measure, *point) for _ in range(options.repeat)), key=_cpu_s)
         for point in points
     ]
     show("through simulate(deployment, workload)", measured)
-    if not azure:
-        print("\nSERVECAST_DATA is not set: the Azure trace was left out")
+    if not traces:
+        print("\nSERVECAST_DATA is not set: the published traces were left out")
     if options.out:
         write(options.out, {"compared": compared, "simulate": measured})
 
@@ -182,6 +196,9 @@ def _least(
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="requests per point")
+    parser.add_argument(
+        "--day", type=int, nargs="*", default=[DAY_REQUESTS], help="requests at a day's rate"
+    )
     parser.add_argument("--compare", type=int, default=5000, help="requests of the comparison")
     parser.add_argument(
         "--repeat", type=int, default=3, help="processes per point; least CPU counts"

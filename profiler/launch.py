@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from servecast.primitives.deployment import ExpertsKernel
 from servecast.primitives.dtype import Dtype
-from servecast.primitives.step_cost import HostTime
+from servecast.primitives.host_time import HostTime
 from servecast.profiler.benchmark_client import PROMPTS_PER_CLIENT
 from servecast.simulator.trtllm_scheduler import BatchWait
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from servecast.primitives.coefficients import shipped
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.model import ModelSpec
-from servecast.primitives.step_cost import HostTime
 from servecast.profiler.launch import Launch
 from servecast.profiler.silicon_points import SiliconPoint
 
@@ -22,7 +22,7 @@ _EXPOSED = shipped("roofline")
 SYNCHRONOUS = HostTime()
 ASYNCHRONOUS = HostTime.asynchronous()
 SGLANG = replace(ASYNCHRONOUS, step_s=_EXPOSED.sglang_step_s)
-TRTLLM = replace(ASYNCHRONOUS, step_s=_EXPOSED.trtllm_step_s, overlapped_step_s=1.0e-3)
+TRTLLM = HostTime.trtllm()
 """Exposed parts as fitted (`primitives/coefficients.py`); the overlapped ones are vLLM's without
 asynchronous scheduling, or a guess below them."""
 

@@ -71,8 +71,6 @@ class VirtualDevice:
 
         A decoding request that is granted several tokens at once rides along in the next steps.
         """
-        if preempted:
-            self._group = []  # whoever decodes next is another group
         with self.clock.held():
             past = [served.computed for served, _ in work]
             batch, riders = self._batch(work), self.riders.count
@@ -127,6 +125,8 @@ class VirtualDevice:
         elif sequences:
             context_sum = sum([served.computed for served in decoding]) + self.riders.context_sum
             groups.append(Group(1, sequences, context_sum, self._spread_of(decoding), True))
+        else:
+            self._group = []
         if len(decoding) < len(work):
             groups += [
                 Group(count, 1, served.computed) for served, count in work if not served.is_decoding

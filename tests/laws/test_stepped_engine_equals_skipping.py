@@ -23,7 +23,7 @@ COSTS = {
     "full attention": CompiledStepCost(DENSE, RooflineSource()),
     "sliding windows": CompiledStepCost(WINDOWED, RooflineSource()),
 }
-EXAMPLES = settings(max_examples=20, derandomize=True, deadline=None, print_blob=True)
+EXAMPLES = settings(max_examples=50, derandomize=True, deadline=None, print_blob=True)
 
 
 def serve(engine: AnyEngine, case: Case) -> None:

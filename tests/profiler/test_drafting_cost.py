@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from servecast.primitives.batch import Batch, Group
+from servecast.primitives.host_time import HostTime
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import CompiledStepCost, HostTime
+from servecast.primitives.step_cost import CompiledStepCost
 from servecast.profiler.drafting_cost import ACCEPTANCE, DraftingStepCost, expected_yield
 from tests.toy_deployments import DENSE
 

@@ -71,8 +71,19 @@ def test_contexts_are_compared_when_the_decode_group_changes() -> None:
         device.run([(one, 1)])
     device.run([(one, 1), (two, 20)])
     device.run([(one, 1), (two, 1)])
-    device.run([(one, 1), (two, 1)], preempted=[5])
-    assert cost.spreads == [[8], [12, 20], [13, 21]]
+    device.run([(one, 1), (two, 1)], preempted=[5])  # a prompt, not one of these
+    assert cost.spreads == [[8], [12, 20]]
+
+
+def test_one_who_decoded_alone_and_begins_again_is_another_group() -> None:
+    cost = NotedCost()
+    device, one = VirtualDevice(VirtualClock(), cost), served(8)
+    device.run([(one, 8)])
+    device.run([(one, 1)])
+    one.place(0)
+    device.run([(one, 10)], preempted=[0])
+    device.run([(one, 1)])
+    assert cost.spreads == [[8], [10]]
 
 
 def test_steps_queue_for_the_device_in_their_order() -> None:
