@@ -10,7 +10,7 @@ import numpy as np
 from servecast.errors import InputError
 from servecast.traces.prefixes import Prefixes, joined
 from servecast.traces.quantities import NS_PER_S
-from servecast.traces.reshape import taken
+from servecast.traces.reshape import require_no_sessions, taken
 from servecast.traces.workload import Ints, Workload
 
 
@@ -34,6 +34,7 @@ def thinned(workload: Workload, share: float, seed: int = 0) -> Workload:
 
     What is left of a Poisson process is one (thinning).
     """
+    require_no_sessions(workload, "thinning")
     if not 0 < share <= 1:
         raise InputError(f"share is {share:g}, and must be above 0 and at most 1", hint="try 0.5")
     rows = np.flatnonzero(np.random.default_rng(seed).random(len(workload)) < share)
@@ -102,6 +103,7 @@ def _priorities(workloads: Sequence[Workload]) -> Ints | None:
 
 
 def _require_open_loop(workload: Workload, what: str) -> None:
+    require_no_sessions(workload, what)
     if workload.concurrency is not None:
         raise InputError(
             f"`{workload.name}` is a closed loop, which has no times of arrival for {what}",

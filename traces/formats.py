@@ -23,9 +23,13 @@ class TraceFormat:
     prefix_ids: Sequence[str] = ()
     prefix_block: Sequence[str] = ()
     priority: Sequence[str] = ()
+    follows: Sequence[str] = ()
+    think: Sequence[str] = ()
     attribution_column: Sequence[str] = ()
     block_tokens: int | None = None
     """What a prefix block stands for, where the publisher says it once for all."""
+    own_columns: Sequence[str] = ()
+    """What a reader of its own takes besides."""
     telltale: Sequence[str] = ()
     """Columns that tell it from another format with the same names for other units."""
     fails_by_no_output: bool = False
@@ -51,20 +55,22 @@ class Layout:
     prefix_ids: str | None
     prefix_block: str | None
     priority: str | None
+    follows: str | None
+    think: str | None
     attribution: str | None
     ignored: tuple[str, ...]
     """Columns that no role needs."""
 
     def used(self) -> list[str]:
         """The columns to read: arrival, input, output, then those of the optional ones it has."""
-        numbers = (self.max_tokens, self.prefix_block, self.priority)
+        numbers = (self.max_tokens, self.prefix_block, self.priority, self.follows, self.think)
         optional = (*numbers, self.prefix_ids, self.attribution)
         required = [self.arrival, self.input_tokens, self.output_tokens]
         return required + [name for name in optional if name is not None]
 
     def sparse(self) -> list[str]:
         """The columns that not every row must have."""
-        sparse = (self.priority, self.prefix_ids, self.attribution)
+        sparse = (self.priority, self.follows, self.think, self.prefix_ids, self.attribution)
         return [name for name in sparse if name is not None]
 
 
@@ -87,9 +93,13 @@ def lay_out(table: Table, known: TraceFormat) -> Layout:
     ids = _pick(table.columns, known.prefix_ids)
     block = _pick(table.columns, known.prefix_block) if ids else None
     priority = _pick(table.columns, known.priority)
+    follows = _pick(table.columns, known.follows)
+    think = _pick(table.columns, known.think) if follows else None
     credit = _pick(table.columns, known.attribution_column)
-    roles = (arrival, inputs, outputs, limits, ids, block, priority, credit)
-    ignored = tuple(name for name in table.columns if name not in roles)
+    roles = (arrival, inputs, outputs, limits, ids, block, priority, follows, think, credit)
+    ignored = tuple(
+        name for name in table.columns if name not in roles and name not in known.own_columns
+    )
     return Layout(known.name, table.container, *roles, ignored)
 
 

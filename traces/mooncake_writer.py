@@ -12,6 +12,7 @@ from servecast.errors import InputError
 from servecast.traces.files import write_text
 from servecast.traces.mooncake import MOONCAKE
 from servecast.traces.prefixes import Prefixes
+from servecast.traces.reshape import require_no_sessions
 from servecast.traces.workload import Workload
 
 _NS_PER_MS = 1_000_000
@@ -29,6 +30,7 @@ def write_mooncake(workload: Workload, path: str | PathLike[str]) -> None:
             f"`{file.name}` is not a name for Mooncake's format, which is JSONL",
             hint=f"name it {file.name.split('.')[0]}.jsonl",
         )
+    require_no_sessions(workload, "a trace file")
     if workload.concurrency is not None:
         raise InputError(f"`{workload.name}` is a closed loop, and a trace holds times of arrival")
     size = MOONCAKE.block_tokens or 0

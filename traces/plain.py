@@ -14,5 +14,7 @@ PLAIN = TraceFormat(
     prefix_ids=("hash_ids",),
     prefix_block=("block_tokens",),
     priority=("priority",),
+    follows=("follows",),
+    think=("think_s",),
     attribution_column=("attribution",),
 )

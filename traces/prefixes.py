@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,22 @@ class Prefixes:
         """The extents of one request: (first id, how many)."""
         part = slice(int(self.starts[row]), int(self.starts[row + 1]))
         return list(zip(self.first[part].tolist(), self.length[part].tolist(), strict=True))
+
+    def all_extents(self) -> list[list[tuple[int, int]]]:
+        """The same of every request."""
+        pairs = list(zip(self.first.tolist(), self.length.tolist(), strict=True))
+        return [pairs[start:end] for start, end in pairwise(self.starts.tolist())]
+
+    def up_to(self, blocks: Ints) -> Prefixes:
+        """The same prefixes, each request's list cut after so many blocks."""
+        counts = np.diff(self.starts)
+        ends = np.cumsum(self.length)
+        begins = np.concatenate(([0], ends))[self.starts[:-1]]
+        past = ends - self.length - np.repeat(begins, counts)  # blocks of a list before its extent
+        length = np.minimum(self.length, np.repeat(blocks, counts) - past)
+        kept = length > 0
+        starts = np.concatenate(([0], np.cumsum(kept)))[self.starts]
+        return replace(self, starts=starts, first=self.first[kept], length=length[kept])
 
     def blocks(self) -> Ints:
         """How many blocks each request names."""
@@ -78,7 +94,7 @@ class Prefixes:
     def resampled(self, block_size: int) -> Prefixes:
         """The same prefixes in blocks of any size: each has the id of the block in which it ends,
         and of its place there."""
-        tokens, ids = self.block_tokens, []
+        tokens, ids = self.block_tokens, list[list[int]]()
         for row in range(len(self)):
             named = [first + step for first, length in self.extents(row) for step in range(length)]
             lasts = range(block_size - 1, len(named) * tokens, block_size)

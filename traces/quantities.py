@@ -69,6 +69,13 @@ def _priority(text: str) -> int:
     return priority
 
 
+def _row(text: str) -> int:
+    row = _whole(text) if text else -1
+    if row < -1:
+        raise ValueError(text)
+    return row
+
+
 def _whole(text: str) -> int:
     """An integer written otherwise, such as ` 12` or the `12.0` of a table with gaps."""
     number = Fraction(_finite(text))
@@ -85,4 +92,6 @@ MILLISECONDS = Quantity(
     f"a number of milliseconds from 0 to {MAX_ARRIVAL_NS // NS_PER_S * 1000}",
 )
 PRIORITY = Quantity(_priority, f"a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")
+ROW = Quantity(_row, "the number of an earlier row, from 0 on, or -1")
+PAUSE = Quantity(lambda text: SECONDS.parse(text) if text else 0, SECONDS.rule)
 TOKENS = Quantity(_tokens, f"a whole number of tokens from 1 to {MAX_TOKENS}")

@@ -19,12 +19,15 @@ from servecast.traces.mooncake import BAILIAN, MOONCAKE
 from servecast.traces.plain import PLAIN
 from servecast.traces.prefixes import Prefixes, block_tokens_of, prefixes
 from servecast.traces.quantities import TOKENS
+from servecast.traces.request_logs import log_kind, read_log
 from servecast.traces.reshape import sorted_by_arrival
+from servecast.traces.sessions import Sessions
 from servecast.traces.tables import open_table
 from servecast.traces.timed_columns import TimedColumns
+from servecast.traces.weka import WEKA, read_weka
 from servecast.traces.workload import Ints, Workload
 
-FORMATS: tuple[TraceFormat, ...] = (AZURE, BURSTGPT, MOONCAKE, BAILIAN, PLAIN)
+FORMATS: tuple[TraceFormat, ...] = (AZURE, BURSTGPT, MOONCAKE, BAILIAN, WEKA, PLAIN)
 _MAX_BAD = 5
 
 
@@ -43,7 +46,7 @@ def read(
     max_bad: int = _MAX_BAD,
     sort: bool = False,
 ) -> Workload:
-    """The workload in a trace file, at most the first `limit` rows of it, from arrival 0 on.
+    """The workload in a trace file or request log, at most `limit` rows of it, from arrival 0 on.
 
     Where the file declares no `max_tokens`, every request gets the longest output of the rows
     read: a ceiling common to all tells a scheduler nothing of the one. `sort` mends rows out of
@@ -52,9 +55,16 @@ def read(
     file = Path(path)
     faults = Faults(file, max_bad)
     _require_limit(limit)
+    log = log_kind(file)
+    if log is not None:
+        return read_log(file, trace_name(file), log, limit)
     with open_text(file) as text:
         table = open_table(text, file)
         known = recognise(table, file, FORMATS)
+        if known is WEKA:
+            workload = read_weka(table, file, trace_name(file), limit, faults)
+            _require_rows(file, len(workload))
+            return workload
         found = lay_out(table, known)
         columns = TimedColumns(known, found, faults, sort=sort)
         for chunk in table.chunks(found.used(), limit, faults, sparse=found.sparse()):
@@ -101,14 +111,23 @@ def _workload(file: Path, found: Layout, columns: TimedColumns, known: TraceForm
         prefixes=_prefixes(file, found, columns, known) if any(columns.chains) else None,
         priorities=columns.column(found.priority) if found.priority else None,
         attribution=columns.credit or owed,
+        sessions=_sessions(found, columns),
         failed=columns.failed,
     )
+
+
+def _sessions(found: Layout, columns: TimedColumns) -> Sessions | None:
+    if not found.follows:
+        return None
+    follows = columns.column(found.follows)
+    think_ns = columns.column(found.think) if found.think else np.zeros_like(follows)
+    return Sessions(follows, think_ns)
 
 
 def trace_name(path: Path) -> str:
     """The file's name without its folder and the suffixes of its format."""
     name = path.name.removesuffix(".gz")
-    return name.removesuffix(".csv").removesuffix(".jsonl")
+    return name.removesuffix(".csv").removesuffix(".jsonl").removesuffix(".json")
 
 
 def _prefixes(file: Path, found: Layout, columns: TimedColumns, known: TraceFormat) -> Prefixes:

@@ -20,6 +20,7 @@ def rescale(workload: Workload, rate_per_s: float) -> Workload:
     Bursts keep their shape. Each arrival is the exact rational time rounded to a nanosecond.
     """
     require_rate(rate_per_s)
+    require_no_sessions(workload, f"rate {rate_per_s:g}/s")
     if workload.concurrency is not None:
         raise InputError(
             f"rate {rate_per_s:g}/s cannot be given to `{workload.name}`: a closed loop "
@@ -61,6 +62,7 @@ def head(workload: Workload, requests: int) -> Workload:
 
 def sorted_by_arrival(workload: Workload) -> Workload:
     """The requests in order of arrival, those of one time in their old order, the first at 0."""
+    require_no_sessions(workload, "an order of arrival")
     ordered = taken(workload, np.argsort(workload.arrival_ns, kind="stable"))
     return replace(ordered, arrival_ns=ordered.arrival_ns - ordered.arrival_ns[:1])
 
@@ -68,7 +70,8 @@ def sorted_by_arrival(workload: Workload) -> Workload:
 def closed_loop(workload: Workload, concurrency: int, think_ns: int = 0) -> Workload:
     """The same requests in the same order, `concurrency` at a time, arrivals dropped.
 
-    A concurrency above the number of requests starts them all at once.
+    A concurrency above the number of requests starts them all at once. Of a workload with sessions
+    it is so many sessions at a time.
     """
     if concurrency < 1:
         raise InputError(
@@ -95,6 +98,16 @@ def require_rate(rate_per_s: float) -> None:
         )
 
 
+def require_no_sessions(workload: Workload, what: str) -> None:
+    """Raise InputError where requests wait for others, and so come at no time known before."""
+    if workload.sessions is not None:
+        raise InputError(
+            f"`{workload.name}` has sessions, whose requests wait for each other: it has no times "
+            f"of arrival for {what}",
+            hint="state a concurrency: so many sessions at a time",
+        )
+
+
 def taken(workload: Workload, rows: NDArray[np.intp] | Ints) -> Workload:
     """The requests `rows`, in that order."""
     return replace(
@@ -105,4 +118,5 @@ def taken(workload: Workload, rows: NDArray[np.intp] | Ints) -> Workload:
         max_tokens=workload.max_tokens[rows],
         prefixes=None if workload.prefixes is None else workload.prefixes.take(rows),
         priorities=None if workload.priorities is None else workload.priorities[rows],
+        sessions=None if workload.sessions is None else workload.sessions.take(rows),
     )

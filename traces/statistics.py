@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from servecast.traces.prefixes import Prefixes, cut
+from servecast.traces.prefixes import Prefixes
 from servecast.traces.quantities import NS_PER_S
+from servecast.traces.sessions import Sessions
 from servecast.traces.workload import Ints, Workload
 
 WINDOWS_S = (1, 10, 60)
@@ -62,19 +63,33 @@ class PrefixStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionStatistics:
+    """Who waits for whom."""
+
+    sessions: int
+    requests_mean: float
+    """Requests of a session."""
+    requests_max: int
+    think_p50_s: float
+    """Of the requests that follow another one; 0 where none does."""
+    think_p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """The statistics of one workload."""
 
     name: str
     rows: int
     arrivals: ArrivalStatistics | None
-    """None for a closed loop, which has no times of arrival."""
+    """None for a closed loop and for sessions, which have no times of arrival."""
     input_tokens: TokenStatistics
     output_tokens: TokenStatistics
     correlation: float | None
     """Pearson's, between input and output tokens; None where one of them does not vary."""
     prefixes: PrefixStatistics | None
     """None where the workload does not say which prompts begin alike."""
+    sessions: SessionStatistics | None
     attribution: str
 
 
@@ -83,11 +98,12 @@ def statistics(workload: Workload) -> Statistics:
     return Statistics(
         name=workload.name,
         rows=len(workload),
-        arrivals=None if workload.concurrency is not None else _arrivals(workload),
+        arrivals=_arrivals(workload) if workload.is_open_loop else None,
         input_tokens=_tokens(workload.prompt_tokens),
         output_tokens=_tokens(workload.output_tokens),
         correlation=_correlation(workload.prompt_tokens, workload.output_tokens),
         prefixes=_sharing(workload.prefixes, workload.prompt_tokens),
+        sessions=None if workload.sessions is None else _waiting(workload.sessions),
         attribution=workload.attribution,
     )
 
@@ -106,17 +122,24 @@ def _correlation(inputs: Ints, outputs: Ints) -> float | None:
 def ideal_hits(known: Prefixes, prompt_tokens: Ints) -> tuple[Ints, Ints, int]:
     """What a cache that forgets nothing finds of each prompt: blocks, of how many, and in the end.
 
-    Equal ids are equal chains, so a block is known exactly if its id has been seen before.
+    Equal ids are equal chains, so a block is known exactly if its id has been seen before. Ids that
+    always occur together are counted together, as a piece.
     """
-    seen: set[int] = set()
-    hits, blocks = np.zeros_like(prompt_tokens), np.zeros_like(prompt_tokens)
-    for row, tokens in enumerate(prompt_tokens.tolist()):
-        ids: list[int] = []
-        for first, length in cut(known.extents(row), -(-tokens // known.block_tokens)):
-            ids += range(first, first + length)
-        hits[row], blocks[row] = sum(each in seen for each in ids), len(ids)
-        seen.update(ids)
-    return hits, blocks, len(seen)
+    listed = known.up_to(-(-prompt_tokens // known.block_tokens))
+    ends = listed.first + listed.length
+    cuts = np.unique(np.concatenate((listed.first, ends)))
+    begin, end = np.searchsorted(cuts, listed.first), np.searchsorted(cuts, ends)
+    pieces = end - begin
+    offset = np.cumsum(pieces) - pieces
+    piece: Ints = np.arange(int(pieces.sum())) + np.repeat(begin - offset, pieces)
+    row = np.repeat(np.repeat(np.arange(len(listed)), np.diff(listed.starts)), pieces)
+    size = np.append(np.diff(cuts), 0)
+    unique, first = np.unique(piece, return_index=True)
+    is_new = np.zeros(len(piece), np.bool_)
+    is_new[first] = True
+    blocks = listed.blocks()
+    new = np.bincount(row[is_new], size[piece[is_new]], len(listed)).astype(np.int64)
+    return blocks - new, blocks, int(size[unique].sum())
 
 
 def _sharing(known: Prefixes | None, prompt_tokens: Ints) -> PrefixStatistics | None:
@@ -130,6 +153,19 @@ def _sharing(known: Prefixes | None, prompt_tokens: Ints) -> PrefixStatistics | 
         unique,
         block_hit=int(hits.sum()) / max(int(blocks.sum()), 1),
         token_hit=int(hit_tokens.sum()) / int(prompt_tokens.sum()),
+    )
+
+
+def _waiting(sessions: Sessions) -> SessionStatistics:
+    requests = np.bincount(sessions.numbers())
+    pauses_ns = sessions.think_ns[~sessions.is_first]
+    p50, p99 = np.percentile(pauses_ns, [50, 99]).tolist() if len(pauses_ns) else (0.0, 0.0)
+    return SessionStatistics(
+        sessions=len(requests),
+        requests_mean=float(requests.mean()),
+        requests_max=int(requests.max()),
+        think_p50_s=p50 / NS_PER_S,
+        think_p99_s=p99 / NS_PER_S,
     )
 
 

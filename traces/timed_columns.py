@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from typing import cast
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from servecast.traces.columns import check_limits, check_order, integers
 from servecast.traces.faults import Faults
 from servecast.traces.formats import Layout, TraceFormat
-from servecast.traces.quantities import PRIORITY, TOKENS
+from servecast.traces.quantities import PAUSE, PRIORITY, ROW, TOKENS
 from servecast.traces.tables import Chunk
 from servecast.traces.workload import Ints
 
@@ -31,9 +32,9 @@ class TimedColumns:
         self._names = found.used()
         optional = [name for name in (found.max_tokens, found.prefix_block) if name]
         self._kinds = [known.arrival[found.arrival], *[TOKENS] * (2 + len(optional))]
-        if found.priority:
-            self._kinds.append(PRIORITY)
-        self._parts: list[list[Ints]] = []
+        others = ((found.priority, PRIORITY), (found.follows, ROW), (found.think, PAUSE))
+        self._kinds += [kind for name, kind in others if name]
+        self._values = [array("q") for _ in self._kinds]
         self._last_ns = 0
 
     def take(self, chunk: Chunk) -> None:
@@ -54,12 +55,12 @@ class TimedColumns:
         if found.attribution and not self.credit:
             self.credit = next(filter(None, chunk.columns[-1]), "")
         self._last_ns = int(part[0][-1]) if len(part[0]) else self._last_ns
-        self._parts.append(part)
+        for values, new in zip(self._values, part, strict=True):
+            values.frombytes(new.tobytes())
 
     def column(self, name: str) -> Ints:
-        """The whole of a column of numbers."""
-        place = self._names.index(name)
-        return np.concatenate([part[place] for part in self._parts] or [np.empty(0, np.int64)])
+        """The whole of a column of numbers, in the memory that it was read into."""
+        return np.frombuffer(self._values[self._names.index(name)], np.int64)
 
     def _served(self, chunk: Chunk) -> Chunk:
         """The rows with an output."""

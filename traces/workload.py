@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servecast.traces.prefixes import Prefixes
+from servecast.traces.sessions import Sessions
 
 Ints = NDArray[np.int64]
 
@@ -18,7 +19,8 @@ class Workload:
 
     `output_tokens` is the truth, which no scheduler may read; `max_tokens` is what the client
     declared. In a closed loop the requests are taken in order, `concurrency` at a time, the next
-    `think_ns` after one has finished, and `arrival_ns` (all zero) is not read.
+    `think_ns` after one has finished, and `arrival_ns` (all zero) is not read. With `sessions` only
+    the first request of each has a time of arrival, and a closed loop takes whole sessions.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Workload:
     attribution: str = ""
     """What a report must say of the data's origin (licence, publisher)."""
 
+    sessions: Sessions | None = None
+    """Which request waits for which; None: nobody waits."""
     failed: int = 0
     """Rows of its file that are no requests here, because whoever was asked did not answer."""
 
@@ -42,9 +46,14 @@ class Workload:
         return len(self.prompt_tokens)
 
     @property
+    def is_open_loop(self) -> bool:
+        """Whether every request comes at its own time, whatever becomes of the others."""
+        return self.concurrency is None and self.sessions is None
+
+    @property
     def rate_per_s(self) -> float:
-        """Requests per second over the span of arrivals; 0 for a closed loop or one request."""
-        if self.concurrency is not None or len(self) < 2:
+        """Requests per second over the span of arrivals; 0 for one, a closed loop or sessions."""
+        if not self.is_open_loop or len(self) < 2:
             return 0.0
         span_ns = int(self.arrival_ns[-1] - self.arrival_ns[0])
         return (len(self) - 1) * 1e9 / span_ns if span_ns else 0.0

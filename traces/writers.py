@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
+
+import numpy as np
 
 from servecast.errors import InputError
 from servecast.traces.files import write_text
@@ -22,7 +24,8 @@ _COLUMNS = ["arrival_s", "input_tokens", "output_tokens", "max_tokens"]
 def write(workload: Workload, path: str | PathLike[str]) -> None:
     """Write the workload as CSV or JSONL, as the name's suffix says, with `.gz` compressed.
 
-    Arrivals keep every nanosecond. An attribution is a further column, filled in the first row.
+    Arrivals keep every nanosecond. An attribution is a further column, filled in the first row. Who
+    follows somebody in a session has the arrival of the row above, which nobody reads.
     The file appears complete or not at all, and the same workload gives the same bytes.
     """
     file = Path(path)
@@ -32,27 +35,38 @@ def write(workload: Workload, path: str | PathLike[str]) -> None:
 
 
 def _csv_lines(workload: Workload) -> Iterator[str]:
-    credited, urgent = bool(workload.attribution), workload.priorities
-    names = [*_COLUMNS, *["priority"] * (urgent is not None), *["attribution"] * credited]
-    yield ",".join(names) + "\n"
+    credited = bool(workload.attribution)
+    others = _others(workload)
+    yield ",".join([*_COLUMNS, *others, *["attribution"] * credited]) + "\n"
     blank = "," if credited else ""
     for place, (arrival_ns, *tokens) in enumerate(_rows(workload)):
-        priority = f",{urgent[place]}" if urgent is not None else ""
+        more = "".join(f",{column[place]}" for column in others.values())
         credit = "," + _quoted(workload.attribution) if credited and place == 0 else blank
-        yield f"{_seconds(arrival_ns)},{tokens[0]},{tokens[1]},{tokens[2]}{priority}{credit}\n"
+        yield f"{_seconds(arrival_ns)},{tokens[0]},{tokens[1]},{tokens[2]}{more}{credit}\n"
 
 
 def _jsonl_lines(workload: Workload) -> Iterator[str]:
-    urgent = workload.priorities
+    others = _others(workload)
     for place, (arrival_ns, *tokens) in enumerate(_rows(workload)):
-        priority = f', "priority": {urgent[place]}' if urgent is not None else ""
+        more = "".join(f', "{name}": {column[place]}' for name, column in others.items())
         credited = workload.attribution and place == 0
         credit = f', "attribution": {json.dumps(workload.attribution)}' if credited else ""
         yield (
             f'{{"arrival_s": {_seconds(arrival_ns)}, "input_tokens": {tokens[0]}, '
             f'"output_tokens": {tokens[1]}, "max_tokens": {tokens[2]}'
-            f"{priority}{_chain(workload.prefixes, place)}{credit}}}\n"
+            f"{more}{_chain(workload.prefixes, place)}{credit}}}\n"
         )
+
+
+def _others(workload: Workload) -> dict[str, Sequence[object]]:
+    """The columns that not every workload has, as they are written."""
+    others: dict[str, Sequence[object]] = {}
+    if workload.priorities is not None:
+        others["priority"] = workload.priorities.tolist()
+    if workload.sessions is not None:
+        others["follows"] = workload.sessions.follows.tolist()
+        others["think_s"] = [_seconds(ns) for ns in workload.sessions.think_ns.tolist()]
+    return others
 
 
 def _chain(known: Prefixes | None, row: int) -> str:
@@ -63,8 +77,11 @@ def _chain(known: Prefixes | None, row: int) -> str:
 
 
 def _rows(workload: Workload) -> Iterator[tuple[int, int, int, int]]:
+    arrival_ns = workload.arrival_ns
+    if workload.sessions is not None:
+        arrival_ns = np.maximum.accumulate(arrival_ns)
     return zip(
-        workload.arrival_ns.tolist(),
+        arrival_ns.tolist(),
         workload.prompt_tokens.tolist(),
         workload.output_tokens.tolist(),
         workload.max_tokens.tolist(),

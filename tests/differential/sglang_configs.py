@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,7 @@ SHORT = dataclasses.replace(UNCACHED, max_num_batched_tokens=128)
 COARSE = dataclasses.replace(UNCACHED, block_size=64)
 FEW = dataclasses.replace(UNCACHED, max_num_seqs=5)
 
+Note = Callable[[str, object], None]
 Decision = tuple[dict[int, tuple[int, int]], list[int]]
 """A step: how many tokens of each request after how many, and who was taken back before it."""
 
@@ -151,7 +152,7 @@ class Ahead(SglangOverlapScheduler):
         return [(each.index, each.base + self.group.steps) for each in who]
 
 
-def assert_same_steps(config: Config) -> None:
+def assert_same_steps(config: Config, note: Note) -> None:
     """Both decide the same, one step after the other, and every token comes at the same moment."""
     run = real(config)
     assert run.result.preemptions >= config.retractions
@@ -160,6 +161,7 @@ def assert_same_steps(config: Config) -> None:
         for batch in run.batches.batches
     ]
     ours, records = stepped(config)
+    note("batches", len(theirs))
     for place, (one, other) in enumerate(zip(ours, theirs, strict=True)):
         assert one == other, place
     cost = CompiledStepCost(config.deployment, RooflineSource())

@@ -15,6 +15,7 @@ from tests.differential.sglang_configs import (
     SHORT,
     UNCACHED,
     Config,
+    Note,
     assert_same_steps,
     begun_alike,
     crowds,
@@ -52,20 +53,20 @@ MIXED = (PRESSED, CHOPPED, LOOP, FIRST)
 
 
 @pytest.mark.parametrize("config", AHEAD, ids=lambda config: config.name)
-def test_with_overlap(config: Config) -> None:
-    assert_same_steps(config.ahead())
+def test_with_overlap(config: Config, record_property: Note) -> None:
+    assert_same_steps(config.ahead(), record_property)
 
 
 @pytest.mark.parametrize("config", MIXED, ids=lambda config: config.name)
-def test_with_overlap_and_mixed_chunks(config: Config) -> None:
-    assert_same_steps(config.ahead(mixes=True))
+def test_with_overlap_and_mixed_chunks(config: Config, record_property: Note) -> None:
+    assert_same_steps(config.ahead(mixes=True), record_property)
 
 
-def test_mixed_chunks_between_steps() -> None:
-    assert_same_steps(dataclasses.replace(LOOP, mixes=True))
+def test_mixed_chunks_between_steps(record_property: Note) -> None:
+    assert_same_steps(dataclasses.replace(LOOP, mixes=True), record_property)
 
 
-def test_outputs_that_the_pool_cuts_short_end_alike() -> None:
+def test_outputs_that_the_pool_cuts_short_end_alike(record_property: Note) -> None:
     many = ragged(30, 5.0, 13)
     long = dataclasses.replace(
         many,
@@ -73,7 +74,7 @@ def test_outputs_that_the_pool_cuts_short_end_alike() -> None:
         output_tokens=many.output_tokens + 400,
         max_tokens=many.max_tokens + 2000,
     )
-    assert_same_steps(Config("tight", long, 1500, 0).ahead())
+    assert_same_steps(Config("tight", long, 1500, 0).ahead(), record_property)
 
 
 def test_who_is_refused_is_the_same_and_costs_sglang_a_step_of_one_token() -> None:

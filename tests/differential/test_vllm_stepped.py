@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from tests.differential.vllm_cases import STEPPED, drawn
 from tests.timewarp.emulated_cases import Case, serve
 
 SOURCE, HOST = RooflineSource(), HostTime()
+Note = Callable[[str, object], None]
 COMPARED = [field.name for field in fields(Records) if not field.name.endswith("_run")]
 """All but the rows of the log, which are not steps where the simulator can skip."""
 
@@ -107,11 +108,12 @@ def emulated_decisions(emulation: Emulation) -> list[Decision]:
     return sorted(found, key=lambda decision: decision.start_ns)
 
 
-def assert_same_steps(case: Case) -> int:
+def assert_same_steps(case: Case, note: Note) -> int:
     """How many steps both take."""
     pytest.importorskip("vllm")
     emulation = run(case.deployment, case.workload, SOURCE, HOST, Mode(log_batches=True))
     theirs, ours = emulated_decisions(emulation), simulated_decisions(case)
+    note("batches", len(theirs))
     for place, (real, simulated) in enumerate(zip(theirs, ours, strict=False)):
         assert simulated == real, f"step {place} of {case.name}"
     assert len(ours) == len(theirs)
@@ -128,15 +130,17 @@ def assert_same_steps(case: Case) -> int:
 
 @pytest.mark.engine(name="vllm")
 @pytest.mark.parametrize("case", STEPPED, ids=[case.name for case in STEPPED])
-def test_vllm_takes_the_steps_that_the_simulator_takes(case: Case) -> None:
-    assert assert_same_steps(case) >= 2000
+def test_vllm_takes_the_steps_that_the_simulator_takes(case: Case, record_property: Note) -> None:
+    assert assert_same_steps(case, record_property) >= 2000
 
 
 @pytest.mark.engine(name="vllm")
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(24))
-def test_options_and_requests_drawn_at_random_end_in_the_same_steps(seed: int) -> None:
-    assert_same_steps(drawn(seed))
+def test_options_and_requests_drawn_at_random_end_in_the_same_steps(
+    seed: int, record_property: Note
+) -> None:
+    assert_same_steps(drawn(seed), record_property)
 
 
 def test_the_cases_preempt_wait_and_accept() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from dataclasses import fields, replace
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +22,7 @@ from servecast.simulator.result import Result
 from servecast.simulator.scheduler import SchedulerLimits
 from servecast.simulator.simulate import replay
 from servecast.timewarp.arrivals import refuse_sessions
+from servecast.traces.readers import read
 from servecast.traces.reshape import closed_loop
 from servecast.traces.sessions import Sessions
 from servecast.traces.workload import Workload
@@ -159,6 +164,21 @@ def test_a_closed_loop_has_no_more_sessions_under_way_than_it_says(workload: Wor
 @given(workload=sessions())
 def test_the_same_sessions_give_the_same_bytes(workload: Workload) -> None:
     assert columns(serve(workload)) == columns(serve(workload))
+
+
+def test_an_agents_run_finds_in_the_cache_what_its_trace_says_that_it_repeats(
+    data_dir: Path,
+) -> None:
+    """The first run of WEKA's, alone: `keep` blocks of 64 tokens of each prompt, and no more."""
+    path = data_dir / "traces" / "weka_agentic_requests.csv.gz"
+    with gzip.open(path, "rt") as text:
+        kept = [int(row["keep"]) for row in islice(csv.DictReader(text), 41)]
+    workload = read(path, limit=41)
+    limits = SchedulerLimits(4, 8192, 200_000, 100_000, 16, enable_prefix_caching=True)
+    deployment = replace(WINDOWED, max_model_len=200_000, enable_prefix_caching=True)
+    records = replay(deployment, workload, limits, STEP).records
+    assert len(records) == 41
+    assert (records.cached_tokens == 64 * np.array(kept)).all()
 
 
 def test_what_cannot_serve_sessions_refuses_them_by_name() -> None:

@@ -11,8 +11,8 @@ from servecast.primitives.deployment import Deployment
 from servecast.primitives.roofline import RooflineSource
 from servecast.simulator.simulate import simulate
 from servecast.timewarp.emulate import Emulation
+from tests.differential.test_vllm import assert_same_run, emulated
 from tests.timewarp.emulated_cases import PLAIN, Case, caching, many_prefixes, poisson
-from tests.timewarp.test_vllm_differential import assert_same_run, emulated
 
 pytestmark = pytest.mark.engine(name="vllm")
 

@@ -41,6 +41,15 @@ def test_taking_rows_takes_their_chains(chains: list[list[int]], data: st.DataOb
     assert listed(prefixes(16, chains).take(rows)) == [chains[row] for row in rows]
 
 
+@given(CHAINS, st.data())
+def test_lists_are_cut_after_so_many_blocks(chains: list[list[int]], data: st.DataObject) -> None:
+    counts = st.lists(st.integers(0, 13), min_size=len(chains), max_size=len(chains))
+    blocks = data.draw(counts)
+    known = prefixes(16, chains).up_to(np.array(blocks))
+    assert listed(known) == [chain[:count] for chain, count in zip(chains, blocks, strict=True)]
+    assert known.all_extents() == [known.extents(row) for row in range(len(known))]
+
+
 @given(CHAINS, st.sampled_from([1, 2, 4]))
 def test_smaller_blocks_agree_as_far_as_the_large_ones_did(
     chains: list[list[int]], block_size: int

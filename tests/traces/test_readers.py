@@ -120,10 +120,10 @@ def test_declared_limits_are_read(tmp_path: Path) -> None:
 
 def test_priorities_are_whole_numbers_and_0_where_a_row_has_none(tmp_path: Path) -> None:
     row = '{"arrival_s": %d, "input_tokens": 9, "output_tokens": 3%s}\n'
-    text = row % (1, "") + row % (0, ', "priority": -5')
+    text = row % (1, ', "priority": -5') + row % (0, "")
     found = read(written(tmp_path, text, "a.jsonl"), sort=True).priorities
     assert found is not None
-    assert found.tolist() == [-5, 0]
+    assert found.tolist() == [0, -5]
     error = failure(written(tmp_path, row % (0, ', "priority": "high"'), "b.jsonl"))
     assert "line 1: priority" in error.message
 

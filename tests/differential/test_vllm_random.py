@@ -12,8 +12,8 @@ from servecast.primitives.host_time import HostTime
 from servecast.primitives.roofline import RooflineSource
 from servecast.simulator.simulate import simulate
 from servecast.timewarp.mode import Mode
+from tests.differential.test_vllm import Note, assert_same_decisions, assert_same_run
 from tests.timewarp.emulated_cases import Case, caching, limited, requests
-from tests.timewarp.test_vllm_differential import assert_same_run, decisions, simulated_decisions
 
 pytestmark = [pytest.mark.engine(name="vllm"), pytest.mark.slow]
 
@@ -41,13 +41,13 @@ def drawn(seed: int) -> Case:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_vllm_agrees_with_the_simulator_and_with_itself(seed: int) -> None:
+def test_vllm_agrees_with_the_simulator_and_with_itself(seed: int, record_property: Note) -> None:
     pytest.importorskip("vllm")
     case = drawn(seed)
     source = RooflineSource()
     simulation = simulate(case.deployment, case.workload, source=source)
     stepped = run(case.deployment, case.workload, source, HostTime(), Mode(log_batches=True))
-    assert decisions(stepped) == simulated_decisions(case)
+    assert_same_decisions(case, stepped, record_property)
     assert_same_run(case, stepped, simulation)
     skipped = run(case.deployment, case.workload, source, HostTime())
     assert_same_run(case, skipped, simulation)

@@ -13,6 +13,7 @@ from tests.differential.sglang_configs import (
     SHORT,
     UNCACHED,
     Config,
+    Note,
     assert_same_steps,
     begun_alike,
     crowds,
@@ -53,5 +54,5 @@ CACHED_CONFIGS = (
 @pytest.mark.parametrize(
     "config", UNCACHED_CONFIGS + CACHED_CONFIGS, ids=lambda config: config.name
 )
-def test_both_take_the_same_steps(config: Config) -> None:
-    assert_same_steps(config)
+def test_both_take_the_same_steps(config: Config, record_property: Note) -> None:
+    assert_same_steps(config, record_property)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
@@ -25,6 +26,7 @@ from servecast.timewarp.emulate import Emulation
 from servecast.timewarp.mode import Mode
 from tests.timewarp.emulated_cases import CASES, Case, serve
 
+Note = Callable[[str, object], None]
 Decision = tuple[frozenset[tuple[int, int, int]], tuple[int, ...]]
 """Who is computed (index, tokens, tokens in the cache before), and who lost its blocks."""
 
@@ -77,6 +79,13 @@ def simulated_decisions(case: Case) -> list[Decision]:
     return found
 
 
+def assert_same_decisions(case: Case, emulation: Emulation, note: Note) -> None:
+    """Step for step."""
+    theirs = decisions(emulation)
+    note("batches", len(theirs))
+    assert theirs == simulated_decisions(case)
+
+
 def assert_same_run(case: Case, emulation: Emulation, simulation: Result) -> None:
     """The same times of every request to the nanosecond, and the same pool of gaps."""
     assert emulation.result.preemptions == simulation.preemptions
@@ -93,9 +102,8 @@ def assert_same_run(case: Case, emulation: Emulation, simulation: Result) -> Non
 
 @pytest.mark.engine(name="vllm")
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_vllm_schedules_what_the_simulator_schedules(case: Case) -> None:
-    emulation = emulated(case)
-    assert decisions(emulation) == simulated_decisions(case)
+def test_vllm_schedules_what_the_simulator_schedules(case: Case, record_property: Note) -> None:
+    assert_same_decisions(case, emulation := emulated(case), record_property)
     assert_same_run(case, emulation, simulated(case))
 
 
@@ -110,7 +118,7 @@ def test_the_cases_preempt_chunk_queue_and_fill_the_cache() -> None:
 
 @pytest.mark.engine(name="vllm")
 @pytest.mark.slow
-def test_the_built_in_scenario_is_the_same_to_the_nanosecond() -> None:
+def test_the_built_in_scenario_is_the_same_to_the_nanosecond(record_property: Note) -> None:
     scenario = builtin()
     choice = {
         "tensor_parallel_size": 4,
@@ -119,6 +127,5 @@ def test_the_built_in_scenario_is_the_same_to_the_nanosecond() -> None:
         "replicas": 1,
     }
     case = Case("built-in", deployment(scenario, choice), workload(scenario))
-    emulation = emulated(case)
-    assert decisions(emulation) == simulated_decisions(case)
+    assert_same_decisions(case, emulation := emulated(case), record_property)
     assert_same_run(case, emulation, simulated(case))

@@ -16,10 +16,10 @@ from servecast.simulator.simulate import scheduler_limits, simulate
 from servecast.simulator.vllm_async_scheduler import VllmAsyncScheduler
 from servecast.timewarp.emulate import Emulation, emulate
 from servecast.timewarp.mode import Mode
+from tests.differential.test_vllm import Decision, Note, assert_same_run, decisions
+from tests.differential.test_vllm_random import SEEDS, drawn
 from tests.emulated_options import options
 from tests.timewarp.emulated_cases import CASES, Case, serve
-from tests.timewarp.test_vllm_differential import Decision, assert_same_run, decisions
-from tests.timewarp.test_vllm_random import SEEDS, drawn
 
 pytestmark = pytest.mark.engine(name="vllm")
 
@@ -71,19 +71,21 @@ def ahead(case: Case) -> Case:
     return dataclasses.replace(case, deployment=deployment)
 
 
-def assert_equal(case: Case) -> None:
+def assert_equal(case: Case, note: Note) -> None:
     emulation = emulated(case)
-    assert decisions(emulation) == simulated_decisions(case)
+    theirs = decisions(emulation)
+    note("batches", len(theirs))
+    assert theirs == simulated_decisions(case)
     cost = CompiledStepCost(case.deployment, RooflineSource())
     assert_same_run(case, emulation, simulate(case.deployment, case.workload, cost=cost))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_vllm_schedules_ahead_as_the_simulator_does(case: Case) -> None:
-    assert_equal(ahead(case))
+def test_vllm_schedules_ahead_as_the_simulator_does(case: Case, record_property: Note) -> None:
+    assert_equal(ahead(case), record_property)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_is_drawn_at_random_is_scheduled_ahead_alike(seed: int) -> None:
-    assert_equal(ahead(drawn(seed)))
+def test_what_is_drawn_at_random_is_scheduled_ahead_alike(seed: int, record_property: Note) -> None:
+    assert_equal(ahead(drawn(seed)), record_property)
