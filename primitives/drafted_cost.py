@@ -9,7 +9,6 @@ from servecast.primitives.batch import Batch, Group, StepTime
 from servecast.primitives.cost import CostSource
 from servecast.primitives.decode_run import DecodeRun
 from servecast.primitives.deployment import Deployment
-from servecast.primitives.host_time import HostTime
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
 
 
@@ -48,13 +47,6 @@ class DraftedCost:
             one_each = Batch((Group(1, batch.sequences, context_sum, 0, True),))
             device_ns += self._further * self._draft.step(one_each).device_ns
         return StepTime(device_ns, host_ns)
-
-
-def deployed_cost(
-    deployment: Deployment, source: CostSource, host: HostTime | None = None
-) -> StepCost:
-    """The cost of a deployment's steps, drafts included where it has any."""
-    return with_drafts(deployment, CompiledStepCost(deployment, source, host), source)
 
 
 def with_drafts(deployment: Deployment, cost: StepCost, source: CostSource) -> StepCost:

@@ -86,7 +86,7 @@ def step_cost_key(deployment: Deployment) -> Key:
         deployment.weights_dtype,
         deployment.kv_cache_dtype,
         deployment.enable_expert_parallel,
-        deployment.async_scheduling,
+        deployment.schedules_ahead,
         deployment.experts_kernel,
         (deployment.num_drafts, deployment.drafting.draft if deployment.drafting else None),
     )

@@ -1,4 +1,4 @@
-"""Quantities as people write them: `200ms`, `80GiB`, `720/min`, `99%` to SI and back."""
+"""Quantities as people write them: `200ms`, `720/min`, `99%` to SI and back."""
 
 from __future__ import annotations
 
@@ -28,12 +28,6 @@ TIME = Quantity(
     "time",
     _factors(ns="1e-9", us="1e-6", ms="1e-3", s="1", min="60", h="3600"),
     "200ms",
-)
-SIZE = Quantity(
-    "size",
-    _factors(B="1", kB="1e3", KB="1e3", MB="1e6", GB="1e9", TB="1e12")
-    | {unit: Decimal(1024**power) for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)},
-    "80GiB",
 )
 RATE = Quantity(
     "rate",
@@ -79,11 +73,6 @@ def parse(
 def parse_seconds(value: str | float, *, bare: str | None = None, positive: bool = False) -> float:
     """Seconds of a text such as `200ms`, `1.5 s`, `2min`."""
     return parse(value, TIME, bare=bare, positive=positive)
-
-
-def parse_bytes(value: str | float, *, bare: str | None = None) -> int:
-    """Bytes of a text such as `80GiB` (binary) or `80GB` (decimal), rounded to a whole byte."""
-    return round(parse(value, SIZE, bare=bare))
 
 
 def parse_rate(value: str | float, *, bare: str | None = "/s", positive: bool = False) -> float:
@@ -142,17 +131,6 @@ def format_seconds(seconds: float) -> str:
         if abs(seconds) < limit:
             return f"{_figures(seconds * factor)} {unit}"
     return f"{_figures(seconds / 3600)} h"
-
-
-def format_bytes(size_bytes: float) -> str:
-    """A size for people in binary units: `512 B`, `79.6 GiB`."""
-    if not math.isfinite(size_bytes):
-        return _UNDEFINED
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size_bytes) < 1024:
-            return f"{_figures(size_bytes)} {unit}"
-        size_bytes /= 1024
-    return f"{_figures(size_bytes)} TiB"
 
 
 def format_count(count: float) -> str:

@@ -132,16 +132,6 @@ def model_matrices(model: ModelSpec) -> Iterator[tuple[int, Matrix]]:
                 yield group.count, matrix
 
 
-def mixer_params(mixer: Mixer, hidden: int) -> int:
-    """Weights of one mixer."""
-    return sum(matrix.params for matrix in mixer_matrices(mixer, hidden))
-
-
-def ffn_params(ffn: Ffn, hidden: int) -> int:
-    """Weights of one feed-forward layer, all experts included."""
-    return sum(matrix.params for matrix in ffn_matrices(ffn, hidden))
-
-
 def parameters(model: ModelSpec) -> int:
     """Weights of the whole model."""
     return sum(count * matrix.params for count, matrix in model_matrices(model))

@@ -54,6 +54,7 @@ def _by_default(like: Deployment, tensor_parallel_size: int) -> Deployment | Non
         max_num_batched_tokens=limits.max_num_batched_tokens,
         gpu_memory_utilization=known.gpu_memory_utilization,
         num_gpu_blocks_override=None,
+        long_prefill_token_threshold=0,
         speculation=None,
     )
 

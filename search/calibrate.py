@@ -14,7 +14,8 @@ from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.step_cost import CompiledStepCost
-from servecast.simulator.simulate import refuse_unmodelled, simulate
+from servecast.simulator.simulate import simulate
+from servecast.simulator.unmodelled import refuse_unmodelled
 from servecast.traces.workload import Workload
 
 Values = NDArray[np.float64]

@@ -13,7 +13,7 @@ from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.sharding import Sharding, check
 from servecast.primitives.stated_pool import StatedPool, stated_pool
-from servecast.simulator.simulate import refuse_unmodelled
+from servecast.simulator.unmodelled import refuse_unmodelled
 
 Value = int | float | str
 Choice = Mapping[str, Value]

@@ -74,7 +74,9 @@ def read_calibration(path: Path) -> CalibrationFile:
 def calibrated(out: Output, path: Path | None, scenario: Scenario) -> Calibration | None:
     """The calibration of a file for a scenario, and a note of what it was fitted on.
 
-    InputError where the scenario has another GPU: coefficients of one say nothing of another.
+    InputError where the scenario has another GPU or engine: coefficients of one say nothing of
+    another; and where it leaves open how much of the host's time is hidden. Reference policies have
+    vLLM's host time.
     """
     if path is None:
         return None
@@ -84,6 +86,18 @@ def calibrated(out: Output, path: Path | None, scenario: Scenario) -> Calibratio
         raise InputError(
             f"`{path}` was fitted on {file.gpu}, and the scenario has {', '.join(sorted(others))}",
             hint="calibrate on that GPU, or leave --calibration out",
+        )
+    engine = scenario.engine.name
+    if file.engine != ("vllm" if engine == "reference" else engine):
+        raise InputError(
+            f"`{path}` was fitted on {file.engine}, and the scenario has {engine}",
+            hint=f"leave --calibration out, or set engine.name to `{file.engine}`",
+        )
+    overlap = sorted({"async_scheduling", "disable_overlap_schedule"} & set(scenario.space().open))
+    if overlap:
+        raise InputError(
+            f"{overlap[0]} is open, and a calibration holds the host time of one of the two",
+            hint=f"fix {overlap[0]} to what the calibrated server had, or leave --calibration out",
         )
     fitted_on = f"{file.model} on {file.gpu}, {file.engine} {file.engine_version}"
     out.note(f"calibrated by {counted(file.runs, 'run')} of {literal(fitted_on)}")

@@ -150,6 +150,19 @@ def batch_holds_sequences(scenario: Scenario) -> Iterator[Fault]:
         )
 
 
+def adaptive_threshold_is_stated(scenario: Scenario) -> Iterator[Fault]:
+    """A threshold that adapts where there is none: vLLM would pass it over."""
+    options = scenario.deployment
+    if not isinstance(options, VllmOptions) or options.long_prefill_token_threshold:
+        return
+    if any(options.long_prefill_token_threshold_adaptive):
+        yield Fault(
+            ("deployment", "long_prefill_token_threshold_adaptive"),
+            "adapts no threshold",
+            "state long_prefill_token_threshold too, or leave it out",
+        )
+
+
 def price_known(scenario: Scenario) -> Iterator[Fault]:
     """Accelerators without a price where the objective is cost."""
     if not any(objective.name == "cost" for objective in scenario.objective):
@@ -192,6 +205,7 @@ CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"model", "deployment"}), drafts_go_with_target),
     (frozenset({"model", "deployment", "hardware"}), some_replica_fits),
     (frozenset({"deployment"}), batch_holds_sequences),
+    (frozenset({"deployment"}), adaptive_threshold_is_stated),
     (frozenset({"hardware", "objective"}), price_known),
     (frozenset({"slo", "objective"}), share_has_limits),
 )

@@ -58,7 +58,7 @@ class Choices:
                 hint = f"did you mean `{near}`?" if near else f"open in the scenario: {listed}"
                 raise InputError(f"`{name}` is not an open choice of the scenario", hint=hint)
             if value not in self.open[name]:
-                listed = ", ".join(str(known) for known in self.open[name])
+                listed = ", ".join(map(as_text, self.open[name]))
                 raise InputError(
                     f"{name} {shown(value)} is not one of {listed}",
                     hint="take one of them, or add it to the scenario's list",
@@ -67,8 +67,14 @@ class Choices:
         if missing:
             raise InputError(
                 f"the scenario leaves {', '.join(missing)} open",
-                hint="fix one value of each, or search them with `servecast recommend`",
+                hint=f"fix each, as by --set {missing[0]}={as_text(self.open[missing[0]][0])}; "
+                "`servecast recommend` searches those of vLLM and SGLang",
             )
+
+
+def as_text(value: Value) -> str:
+    """A value as a scenario writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _OneOrMany:

@@ -14,7 +14,7 @@ from servecast.primitives.step_cost import StepCost
 from servecast.primitives.units import format_seconds
 from servecast.search.band import Again
 from servecast.simulator.policies import transformers_limits
-from servecast.simulator.simulate import refuse_unmodelled
+from servecast.simulator.unmodelled import refuse_unmodelled
 from servecast.timewarp.emulate import DEFAULT, Emulation
 from servecast.timewarp.http_emulate import ServerEmulation
 from servecast.timewarp.installation import INSTALLATIONS, require

@@ -23,7 +23,6 @@ from servecast.search.engine_defaults import EngineDefaults, defaults
 from servecast.search.recommend import Question
 from servecast.search.serve_command import ServeCommand, parse
 from servecast.search.space import Choice, Space, refuse_unsearched
-from servecast.search.stated_drafts import StatedDrafts
 from servecast.timewarp.installation import INSTALLATIONS
 
 
@@ -105,17 +104,18 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
         long_prefill_token_threshold_adaptive=command.long_prefill_token_threshold_adaptive,
         gpu_memory_utilization=command.gpu_memory_utilization or engine.gpu_memory_utilization,
         num_gpu_blocks_override=command.num_gpu_blocks_override,
-        speculation=_drafts(scenario, command.drafts),
+        speculation=_drafts(scenario, command, model),
     )
     _require_start(one)
     return _with_replicas(one, scenario.hardware.gpus)
 
 
-def _drafts(scenario: Scenario, stated: StatedDrafts | None) -> Speculation | None:
-    """The command's drafts, with the acceptance that the scenario gives for its method.
+def _drafts(scenario: Scenario, command: ServeCommand, model: ModelSpec) -> Speculation | None:
+    """The command's drafts on its model, with the acceptance that the scenario gives its method.
 
     InputError where it gives none.
     """
+    stated = command.drafts
     if stated is None:
         return None
     deployed = scenario.deployment
@@ -125,9 +125,8 @@ def _drafts(scenario: Scenario, stated: StatedDrafts | None) -> Speculation | No
             f"the command drafts by {stated.method}, and nothing says how much is accepted",
             hint=f"state deployment.speculation in the scenario, with method {stated.method}",
         )
-    model = spec(scenario)
     drafts = options.drafting(stated.num_speculative_tokens, stated.model)
-    return drafts.value(model, model.weights_dtype, scenario.seed)
+    return drafts.value(model, weights_dtype(model, command.weights_dtype), scenario.seed)
 
 
 def require_vllm(scenario: Scenario, undone: str) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
+
+from servecast.choices import as_text
+from servecast.engine_limits import own_name
 from servecast.output import counted, literal
+from servecast.primitives.deployment import Deployment
 from servecast.primitives.stated_pool import StatedPool
 from servecast.primitives.units import format_rate, format_seconds
 from servecast.search.answers import Answer
@@ -17,11 +23,15 @@ TOLD_IF_OPEN = (
     "max_model_len",
     "block_size",
     "enable_prefix_caching",
+    "async_scheduling",
+    "scheduling_policy",
+    "long_prefill_token_threshold",
+    "long_prefill_token_threshold_adaptive",
     "gpu_memory_utilization",
     "num_gpu_blocks_override",
     "routing",
 )
-"""Options that a short line names where the space leaves them open."""
+"""Options that a short line names where the space leaves them open, by vLLM's names."""
 
 UNDEFINED = 1e5
 """A violation above this stands for a value that is not defined, as the TPOT of single tokens."""
@@ -166,8 +176,20 @@ def short_line(other: Answer, answer: Recommendation) -> str:
         parts.append(f"{d.kv_cache_dtype} KV")
     if d.num_drafts or "num_speculative_tokens" in dimensions:
         parts.append(counted(d.num_drafts, "draft"))
-    parts += [f"{name} {getattr(d, name)}" for name in TOLD_IF_OPEN if name in dimensions]
-    return ", ".join(parts)
+    return ", ".join([*parts, *_told_if_open(d, dimensions)])
+
+
+def _told_if_open(deployment: Deployment, dimensions: Collection[str]) -> Iterator[str]:
+    """The engine's own choices by its names, and what it shares with vLLM by vLLM's."""
+    d = deployment
+    own = {} if d.policy is None else asdict(d.policy)
+    for name in TOLD_IF_OPEN:
+        theirs = own_name(d.engine, name)
+        if theirs in dimensions and theirs not in own:
+            yield f"{name} {as_text(getattr(d, name))}"
+    for name, value in own.items():
+        if name in dimensions:
+            yield f"{name} {as_text(value)}"
 
 
 def slack(other: Answer) -> str:

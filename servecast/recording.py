@@ -72,6 +72,12 @@ class Recording:
         """What was recorded, of which server."""
         return f"{len(self.device):,} different steps of {_server(self.device.key)}"
 
+    @property
+    def verifies_drafts(self) -> bool:
+        """Whether requests compute more than a token of their output in some steps."""
+        works = (StepWork(*point) for point in self.device.points.tolist())
+        return any(work.queries > work.sequences for work in works)
+
     def unseen(self, result: Result) -> str | None:
         """What a reader must know of a run with larger batches than were recorded; else None."""
         recorded = max(StepWork(*point).sequences for point in self.device.points.tolist())
@@ -103,7 +109,9 @@ def recording(path: Path, deployment: Deployment) -> Recording:
     recorded = [table for table in tables if table.key.operation == OPERATION]
     if not recorded:
         raise InputError(f"`{path}` is no recording: it holds no steps of an engine", hint=_HINT)
-    return Recording(*recorded_tables(_matching(path, recorded, deployment)))
+    found = Recording(*recorded_tables(_matching(path, recorded, deployment)))
+    _require_drafts_alike(path, found, deployment)
+    return found
 
 
 def _matching(path: Path, recorded: Sequence[CostTable], deployment: Deployment) -> list[CostTable]:
@@ -118,6 +126,18 @@ def _matching(path: Path, recorded: Sequence[CostTable], deployment: Deployment)
             hint="record the server that the scenario describes, or leave --costs out",
         )
     return found
+
+
+def _require_drafts_alike(path: Path, found: Recording, deployment: Deployment) -> None:
+    """InputError where drafts are verified in the recording or in the scenario, and not in both."""
+    if found.verifies_drafts == (deployment.num_drafts > 0):
+        return
+    recorded = "with" if found.verifies_drafts else "without"
+    asked = counted(deployment.num_drafts, "draft") if deployment.num_drafts else "no drafts"
+    raise InputError(
+        f"`{path}` was recorded {recorded} drafts, and the scenario has {asked}",
+        hint="record the server that the scenario describes, or leave --costs out",
+    )
 
 
 def _differences(key: TableKey, deployment: Deployment) -> list[str]:

@@ -73,6 +73,7 @@ _OWN_FEATURES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "hierarchical caching": ("enable_hierarchical_cache", "enable_lmcache", "enable_hisparse"),
         "priority scheduling": ("enable_priority_scheduling",),
         "a limit on the queue": ("max_queued_requests",),
+        "a limit on prompts beside the chunk size": ("max_prefill_tokens",),
         "overlapping two batches": ("enable_two_batch_overlap", "enable_pdmux"),
     },
     "transformers": {

@@ -58,7 +58,7 @@ def _form(value: object) -> str | None:
     if sequence(value) is not None:
         return "<positions>"
     stated = mapping(value)
-    if stated is None:
+    if stated is None or ("conditional" in stated and len(stated) > 1):
         return None
     return "<constant>" if "conditional" in stated else "<decay>"
 
@@ -71,6 +71,7 @@ Acceptance = Annotated[
         _form,
         custom_error_type="servecast",
         custom_error_message="is neither a list of chances nor {first, decay}",
+        custom_error_context={"hint": "write [0.5, 0.3], or {first: 0.5, decay: 0.9}"},
     ),
 ]
 

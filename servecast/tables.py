@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from servecast.choices import as_text
 from servecast.engine_limits import own_name
 from servecast.engine_names import UNVERIFIED
 from servecast.output import Output, counted, literal
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.policy import Policy
 from servecast.primitives.speculation import Speculation
 from servecast.primitives.units import format_rate, format_seconds, format_share
 from servecast.search.band import Reached
@@ -52,9 +54,19 @@ def deployment_line(deployment: Deployment) -> str:
         if getattr(d, name) != unsaid:
             limits.append(f"{name} {getattr(d, name)}")
     if d.policy is not None:
-        choice, value = next(iter(asdict(d.policy).items()))
-        limits.append(f"{choice} {value}")
+        limits += _policy_words(d.policy)
     return f"{' · '.join(parts)}\n{' · '.join(limits)}"
+
+
+def _policy_words(policy: Policy) -> list[str]:
+    """The first of an engine's own choices, and of the others those that are not its default."""
+    stated, usual = asdict(policy), asdict(type(policy)())
+    first = next(iter(stated))
+    return [
+        f"{name} {as_text(value)}"
+        for name, value in stated.items()
+        if name == first or value != usual[name]
+    ]
 
 
 def quantity(slo: Slo, value: float) -> str:
@@ -122,17 +134,18 @@ def show_result(out: Output, result: Result) -> None:
 
 def remarks(result: Result) -> list[str]:
     """What a reader must know of a run besides its figures."""
-    unverified = UNVERIFIED.get(result.deployment.engine)
+    engine = result.deployment.engine
+    longest, unverified = own_name(engine, "max_model_len"), UNVERIFIED.get(engine)
     lines = [] if unverified is None else [f"[yellow]unverified[/]: {unverified}"]
     if result.is_overloaded:
         lines.append(
             "[red]overload[/]: requests arrive faster than they are served, the queue grows"
         )
     if len(result.rejected):
-        lines.append(f"rejected: {counted(len(result.rejected), 'prompt')} beyond max_model_len")
+        lines.append(f"rejected: {counted(len(result.rejected), 'prompt')} beyond {longest}")
     if result.truncated:
         cut = counted(result.truncated, "output")
-        lines.append(f"cut short by max_tokens or max_model_len: {cut}")
+        lines.append(f"cut short by max_tokens or {longest}: {cut}")
     if result.cached_share is not None:
         lines.append(f"prefix cache: {result.cached_share:.1%} of prompt tokens found")
     if result.preemptions:

@@ -38,6 +38,11 @@ class TrtllmOptions(Options):
         """The limits as the documentation has them, free memory forecast."""
         block, tokens = self.tokens_per_block[0], self.max_num_tokens[0]
         stated = first(self.max_tokens)
+        if stated is not None and stated < block:
+            raise InputError(
+                f"max_tokens {stated} is less than a block of {block} tokens",
+                hint=f"set max_tokens to {block} or more, or leave it out",
+            )
         blocks = self._num_blocks(target) if stated is None else stated // block
         return EngineLimits(
             kv_cache_dtype=KV_CACHE[self.kv_cache_dtype[0]],

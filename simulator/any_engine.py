@@ -36,6 +36,11 @@ class AnyEngine(Protocol):
         ...
 
     @property
+    def peak_blocks(self) -> int:
+        """The most KV blocks that its requests held."""
+        ...
+
+    @property
     def log(self) -> RunLog:
         """What it did, step by step or run by run."""
         ...

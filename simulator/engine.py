@@ -96,6 +96,11 @@ class Engine:
         """Requests that it computes at once, at most."""
         return self.scheduler.limits.max_num_seqs
 
+    @property
+    def peak_blocks(self) -> int:
+        """The most KV blocks that its requests held."""
+        return self.scheduler.blocks.peak_used
+
     def next_ns(self) -> int | None:
         """When the planned run ends (a completion at the earliest then), or None when idle."""
         if self._planned or self._plan():

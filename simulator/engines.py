@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.step_cost import StepCost
+from servecast.simulator.any_engine import AnyEngine
 from servecast.simulator.async_engine import AsyncEngine
 from servecast.simulator.engine import Engine
 from servecast.simulator.overlap_engine import OverlapEngine
@@ -13,8 +15,6 @@ from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.sglang_overlap_scheduler import SglangOverlapScheduler
 from servecast.simulator.stepped_engine import SteppedEngine
 from servecast.simulator.stepped_options import SteppedOptions
-
-Engines = Sequence[Engine] | Sequence[SteppedEngine]
 
 
 def takes_every_step(deployment: Deployment) -> bool:
@@ -35,8 +35,17 @@ def engines_of(
     policy: Callable[[SchedulerLimits], Scheduler],
     *,
     schedules_ahead: bool,
-) -> Engines:
-    """One engine a replica; `stages` are what a step costs in each stage of its pipeline."""
+) -> Sequence[AnyEngine]:
+    """One engine a replica; `stages` are what a step costs in each stage of its pipeline.
+
+    InputError where that is another number of stages than the deployment's.
+    """
+    if len(stages) != deployment.pipeline_parallel_size:
+        raise InputError(
+            f"pipeline_parallel_size is {deployment.pipeline_parallel_size}, and {len(stages)} of "
+            "its stages have a step cost",
+            hint="give the cost of each stage, or leave `cost` out to have them compiled",
+        )
     numbers = range(deployment.replicas)
     if limits.groups or takes_every_step(deployment):
         options = SteppedOptions.of(deployment)
@@ -63,14 +72,4 @@ def _engine(
         return OverlapEngine(scheduler, cost, replica)
     return Engine(
         limits, cost, replica, policy=lambda _: scheduler, schedules_ahead=schedules_ahead
-    )
-
-
-def peak_blocks(engines: Engines) -> int:
-    """The most KV blocks that requests of one replica held."""
-    return max(
-        engine.blocks.peak_used
-        if isinstance(engine, SteppedEngine)
-        else engine.scheduler.blocks.peak_used
-        for engine in engines
     )

@@ -65,16 +65,6 @@ class KvCacheManager:
         """Where others came to part from a request, behind what all groups have cached."""
 
     @property
-    def total(self) -> int:
-        """Blocks that requests can hold."""
-        return self.pool.total
-
-    @property
-    def free_blocks(self) -> int:
-        """Blocks that nobody holds."""
-        return self.pool.free
-
-    @property
     def used(self) -> int:
         """Blocks that requests hold, one of several holders counted once."""
         return self.pool.total - self.pool.free

@@ -75,6 +75,8 @@ class OverlapEngine(Engine):
         dropped = self._drop(retracted)
         self._log_run(dropped, used, spread)
         self._begin(chunks, retracted)
+        if self._checking:
+            self.check()
 
     def _look(self, moment_ns: int) -> None:
         """Queue those who came at `moment_ns` or before."""

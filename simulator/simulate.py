@@ -9,19 +9,19 @@ from dataclasses import replace
 import numpy as np
 import simpy
 
-from servecast.errors import UnsupportedError
 from servecast.primitives.corrected_source import default_source
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.drafted_cost import with_drafts
 from servecast.primitives.host_time import HostTime
 from servecast.primitives.memory import Ledger, ledger
-from servecast.primitives.pipeline import stage_costs, stage_deployments
+from servecast.primitives.pipeline import stage_costs
 from servecast.primitives.stated_pool import StatedPool
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
+from servecast.simulator.any_engine import AnyEngine
 from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
-from servecast.simulator.engines import Engines, engines_of, peak_blocks, takes_every_step
+from servecast.simulator.engines import engines_of, takes_every_step
 from servecast.simulator.lone_engine import serve_closed_loop, serve_open_loop
 from servecast.simulator.policies import own_limits, policy_of, transformers_limits
 from servecast.simulator.records import merge
@@ -30,6 +30,7 @@ from servecast.simulator.router import ROUTERS
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.session_clients import SessionClients
 from servecast.simulator.sglang_limits import SglangLimits, output_room, sglang_limits
+from servecast.simulator.unmodelled import refuse_unmodelled
 from servecast.simulator.vllm_scheduler import VllmScheduler
 from servecast.traces.prefixes import Prefixes
 from servecast.traces.workload import Workload
@@ -98,7 +99,7 @@ def replay(
         rejected=admission.rejected,
         truncated=admission.truncated,
         num_blocks=limits.num_blocks,
-        peak_blocks=peak_blocks(engines),
+        peak_blocks=max(engine.peak_blocks for engine in engines),
         is_open_loop=workload.is_open_loop,
     )
 
@@ -115,49 +116,6 @@ def _stages(
     """What a step costs in each stage, drafts included in the first."""
     target, *later = stage_costs(deployment, source, host)
     return [with_drafts(deployment, target, source), *later]
-
-
-def refuse_unmodelled(deployment: Deployment) -> None:
-    """Raise UnsupportedError, by name, for what the simulator would have to ignore."""
-    policy_of(deployment)
-    _refuse_several(deployment)
-    _refuse_drafts(deployment)
-
-
-def _refuse_several(deployment: Deployment) -> None:
-    """UnsupportedError for accelerators that would need several engines, or other engines' own
-    pipelines."""
-    names = ["data_parallel_size", *["pipeline_parallel_size"] * (deployment.engine != "vllm")]
-    for name in names:
-        size = getattr(deployment, name)
-        if size > 1:
-            raise UnsupportedError(
-                f"{name} {size} is not simulated yet", hint=f"set {name} to 1, or use replicas"
-            )
-    if deployment.pipeline_parallel_size > 1:
-        stage_deployments(deployment)
-
-
-def _refuse_drafts(deployment: Deployment) -> None:
-    """UnsupportedError for drafts where it is not known who is scheduled with them, and when."""
-    drafting = deployment.drafting
-    if drafting is None:
-        return
-    where, geometry = "", ledger(deployment).geometry
-    finds_hidden = drafting.uses_hidden_states and deployment.enable_prefix_caching
-    if deployment.engine != "vllm":
-        where = f"of {deployment.engine}"
-    elif deployment.pipeline_parallel_size > 1:
-        where = "over pipeline stages"
-    elif any(group.kind == "state" for group in geometry.groups):
-        where = f"of {deployment.model.name}, which has recurrent layers,"
-    elif finds_hidden and len(geometry.groups) > 1:
-        where = f"by {drafting.method} beside a prefix cache of several kinds of layers"
-    if where:
-        raise UnsupportedError(
-            f"speculative decoding {where} is not simulated yet",
-            hint="leave `speculation` out, or what it stands beside",
-        )
 
 
 def _limits(
@@ -220,7 +178,7 @@ def _engine_prefixes(workload: Workload, limits: SchedulerLimits) -> Prefixes | 
 
 
 def _run(
-    engines: Engines, deployment: Deployment, workload: Workload, admission: Admission
+    engines: Sequence[AnyEngine], deployment: Deployment, workload: Workload, admission: Admission
 ) -> None:
     router, requests = ROUTERS[deployment.routing](), admission.requests()
     sessions = workload.sessions

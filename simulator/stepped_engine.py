@@ -76,6 +76,11 @@ class SteppedEngine:
         """Requests that it computes at once, at most."""
         return self.scheduler.limits.max_num_seqs
 
+    @property
+    def peak_blocks(self) -> int:
+        """The most KV blocks that its requests held."""
+        return self.blocks.peak_used
+
     def submit(self, request: Request, now_ns: int) -> None:
         """Queue `request` at `now_ns`, which no later call may precede."""
         if not self._waits:

@@ -15,15 +15,13 @@ With `enable_prefix_caching` blocks are shared, which is transformers' `allow_bl
 
 from __future__ import annotations
 
-from typing import Literal
-
+from servecast.primitives.policy import TransformersSchedulerType
 from servecast.simulator.block_ledger import BlockLedger
 from servecast.simulator.candidates_pass import CandidatesPass
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk, Scheduler, SchedulerLimits
 
-SchedulerName = Literal["fifo", "prefill_first"]
-MARGINS: dict[SchedulerName, float] = {"fifo": 0.15, "prefill_first": 0.0}
+MARGINS: dict[TransformersSchedulerType, float] = {"fifo": 0.15, "prefill_first": 0.0}
 """Share of free blocks below which no prompt goes ahead beside others."""
 
 
@@ -33,7 +31,7 @@ class TransformersScheduler(Scheduler):
     def __init__(
         self,
         limits: SchedulerLimits,
-        scheduler_type: SchedulerName = "fifo",
+        scheduler_type: TransformersSchedulerType = "fifo",
         safety_margin: float | None = None,
     ) -> None:
         """Without a `safety_margin` the scheduler's own holds."""
@@ -83,9 +81,9 @@ class TransformersScheduler(Scheduler):
     def horizon(self, at_most: int) -> int:
         """For how many decode steps nothing changes.
 
-        One while somebody is set aside, starved, or comes first in the next. While blocks are kept, up to the step that
-        begins below the safety margin: it gives them up. Up to the next block that is complete and
-        that others may know. And while all that decode can be read.
+        One while somebody is set aside, starved, or comes first in the next. Else up to the step
+        that begins below the safety margin, if blocks are kept that it gives up; up to the next
+        complete block that others may know; and while all that decode can be read.
         """
         is_next = self._prefill_first and self._partials  # found its beginning in this pass
         if self._aside or self._starved or is_next:

@@ -16,9 +16,9 @@ from servecast.timewarp.recorded_work import OPERATION, StepWork
 HOST_S = 300e-6
 
 
-def decode(sequences: int, mean: int) -> Batch:
+def decode(sequences: int, mean: int, drafts: int = 0) -> Batch:
     """A step of decodes alone."""
-    return Batch((Group(1, sequences, sequences * mean, 0, True),))
+    return Batch((Group(1 + drafts, sequences, sequences * mean, 0, True),))
 
 
 def mixed(sequences: int, mean: int, *chunks: tuple[int, int]) -> Batch:
@@ -36,12 +36,12 @@ def truth_ns(batch: Batch) -> int:
     return 7_000_000 + 9_000 * tokens + 3 * work.context_tokens + work.pairs // 4
 
 
-def batches(sequences: int = 64) -> Iterator[Batch]:
+def batches(sequences: int = 64, drafts: int = 0) -> Iterator[Batch]:
     """Steps of fewer than so many decodes, with and without prompts."""
     rng = np.random.default_rng(3)
     for _ in range(80):
         count, mean, new, past = rng.integers(1, [sequences, 2000, 512, 900]).tolist()
-        yield decode(count, mean)
+        yield decode(count, mean, drafts)
         yield mixed(count, mean, (new, past), (new // 2 + 1, 0))
 
 
@@ -52,10 +52,11 @@ def server_tables(
     ranks: int = 1,
     *,
     sequences: int = 64,
+    drafts: int = 0,
     noise: float = 0.0,
 ) -> list[CostTable]:
     """The device's and the host's table of a server; `noise` is relative, on the device."""
-    known = list(batches(sequences))
+    known = list(batches(sequences, drafts))
     points = np.array([StepWork.of(batch) for batch in known], dtype=np.int64)
     factors = np.random.default_rng(1).uniform(1 - noise, 1 + noise, len(known))
     seconds = {

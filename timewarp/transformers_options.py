@@ -9,8 +9,6 @@ from servecast.errors import InputError, unknown
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.policy import TransformersPolicy, TransformersSchedulerType
 
-SchedulerName = TransformersSchedulerType
-
 
 @dataclass(frozen=True, slots=True)
 class TransformersOptions:
@@ -20,14 +18,14 @@ class TransformersOptions:
     max_batch_tokens: int
     max_requests_per_batch: int
     page_size: int = 256
-    scheduler_type: SchedulerName = "fifo"
+    scheduler_type: TransformersSchedulerType = "fifo"
     safety_margin: float | None = None
     """Share of free blocks below which no prompt is begun; None is the scheduler's own default."""
     allow_block_sharing: bool = True
     """Whether a prompt reuses the blocks of an equal beginning."""
 
     def __post_init__(self) -> None:
-        names = get_args(SchedulerName)
+        names = get_args(TransformersSchedulerType)
         if self.scheduler_type not in names:
             raise unknown("scheduler", self.scheduler_type, names, command="both are transformers'")
         for name in ("num_blocks", "max_batch_tokens", "max_requests_per_batch"):

@@ -79,9 +79,9 @@ class Prefixes:
         pieces, rest = divmod(self.block_tokens, block_size)
         if rest:
             raise InputError(
-                f"block_size {block_size} does not divide the workload's prefix blocks of "
+                f"KV blocks of {block_size} tokens do not divide the workload's prefix blocks of "
                 f"{self.block_tokens} tokens",
-                hint=f"set block_size to a divisor of {self.block_tokens}, such as "
+                hint=f"give KV blocks a size that divides {self.block_tokens}, such as "
                 f"{np.gcd(self.block_tokens, block_size)}",
             )
         return replace(

@@ -85,6 +85,7 @@ def _simulate(
 
 def choice_of(scenario: Scenario, settings: list[str]) -> Choice:
     """`name=value` texts as a choice among the values that the scenario lists."""
+    from servecast.choices import as_text
     from servecast.errors import InputError
 
     listed = scenario.space().open
@@ -96,6 +97,7 @@ def choice_of(scenario: Scenario, settings: list[str]) -> Choice:
                 f"--set `{setting}` is not of the form name=value",
                 hint="write it as `--set tensor_parallel_size=4`",
             )
-        known = {str(value): value for value in listed.get(name, ())}
-        choice[name] = known.get(text, int(text) if text.isdecimal() else text)
+        known = {as_text(value): value for value in listed.get(name, ())}
+        other = int(text) if text.isdecimal() else text
+        choice[name] = known.get(text, known.get(text.lower(), other))
     return choice

@@ -85,7 +85,7 @@ def convert(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Convert a trace to the plain format: sorted, unticked, cut, thinned, stretched, in order."""
+    """Convert a trace: sorted, cut, thinned or stretched."""
     from servecast.traces.mooncake_writer import write_mooncake
     from servecast.traces.readers import read
     from servecast.traces.writers import write
@@ -151,7 +151,7 @@ def servegen(
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
-    """Draw a workload from a pool of ServeGen's clients and write it."""
+    """Draw a workload from a pool of ServeGen's clients."""
     from servecast.primitives.units import parse_rate, parse_seconds
     from servecast.traces.servegen import read_pool
     from servecast.traces.writers import write

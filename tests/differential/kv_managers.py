@@ -274,7 +274,7 @@ class Both:
         self.compare()
 
     def compare(self) -> None:
-        assert self.ours.free_blocks == self.theirs.block_pool.get_num_free_blocks()
+        assert self.ours.pool.free == self.theirs.block_pool.get_num_free_blocks()
         for served in self.requests:
             theirs = self.theirs.get_block_ids(served.theirs.request_id)
             assert self.ours.block_ids(served.ours) == list(theirs)

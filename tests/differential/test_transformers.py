@@ -9,13 +9,14 @@ from itertools import product
 import numpy as np
 import pytest
 
+from servecast.primitives.policy import TransformersSchedulerType
 from servecast.simulator.admission import Admission
 from servecast.simulator.engine import Engine
 from servecast.simulator.records import merge
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk, SchedulerLimits
 from servecast.simulator.transformers_scheduler import TransformersScheduler
-from servecast.timewarp.transformers_options import SchedulerName, TransformersOptions
+from servecast.timewarp.transformers_options import TransformersOptions
 from servecast.timewarp.transformers_run import emulate_transformers
 from servecast.traces.prefixes import prefixes
 from servecast.traces.workload import Workload
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.engine(name="transformers")
 Note = Callable[[str, object], None]
 Computed = dict[int, tuple[int, int]]
 """New and past tokens by request."""
-SCHEDULERS: tuple[SchedulerName, ...] = ("fifo", "prefill_first")
+SCHEDULERS: tuple[TransformersSchedulerType, ...] = ("fifo", "prefill_first")
 LONGEST = 320
 
 

@@ -7,10 +7,11 @@ from functools import partial
 import pytest
 from hypothesis import given
 
+from servecast.primitives.policy import TransformersSchedulerType
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.engine import Engine
-from servecast.simulator.transformers_scheduler import SchedulerName, TransformersScheduler
+from servecast.simulator.transformers_scheduler import TransformersScheduler
 from tests.driver import records_of
 from tests.toy_deployments import DENSE
 from tests.workload_cases import Case, Drawn, cases
@@ -18,7 +19,7 @@ from tests.workload_cases import Case, Drawn, cases
 COST = CompiledStepCost(DENSE, RooflineSource())
 
 
-def served(case: Case, scheduler_type: SchedulerName, *, step: bool) -> Engine:
+def served(case: Case, scheduler_type: TransformersSchedulerType, *, step: bool) -> Engine:
     policy = partial(TransformersScheduler, scheduler_type=scheduler_type, safety_margin=0.2)
     engine = Engine(case.limits, COST, policy=policy, stepping=step)
     for arrival in case.arrivals:
@@ -30,7 +31,7 @@ def served(case: Case, scheduler_type: SchedulerName, *, step: bool) -> Engine:
 
 @pytest.mark.parametrize("scheduler_type", ["fifo", "prefill_first"])
 def test_what_is_found_and_when_it_ends_is_the_same(
-    scheduler_type: SchedulerName, drawn: Drawn
+    scheduler_type: TransformersSchedulerType, drawn: Drawn
 ) -> None:
     found = runs = steps = 0
 

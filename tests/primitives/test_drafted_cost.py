@@ -8,12 +8,14 @@ import pytest
 
 from servecast.primitives.batch import Batch, Group
 from servecast.primitives.catalogue import model
-from servecast.primitives.drafted_cost import DraftedCost, deployed_cost
+from servecast.primitives.deployment import Deployment
+from servecast.primitives.drafted_cost import DraftedCost
 from servecast.primitives.drafters import own_model
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.speculation import DraftModel, Speculation
-from servecast.primitives.step_cost import CompiledStepCost
+from servecast.primitives.step_cost import CompiledStepCost, StepCost
+from servecast.primitives.step_costs import StepCosts
 from tests.emitted_cases import DEPLOYMENT
 from tests.timewarp.test_device import NotedCost
 
@@ -21,6 +23,11 @@ PLAIN = dataclasses.replace(DEPLOYMENT, weights_dtype=Dtype.BF16, tensor_paralle
 SOURCE = RooflineSource()
 NGRAM = Speculation("ngram", 3, (0.5, 0.4, 0.3))
 VERIFY = Batch((Group(4, 8, 8000, 0, True),))
+
+
+def deployed(deployment: Deployment) -> StepCost:
+    """Its cost by the roofline, drafts included."""
+    return StepCosts(SOURCE).with_drafts(deployment)
 
 
 def test_a_draft_model_computes_the_batch_and_then_one_token_each() -> None:
@@ -33,21 +40,19 @@ def test_a_draft_model_computes_the_batch_and_then_one_token_each() -> None:
 
 def test_an_ngram_lookup_takes_no_time_on_the_device() -> None:
     drafting = dataclasses.replace(PLAIN, speculation=NGRAM)
-    assert isinstance(deployed_cost(drafting, SOURCE), CompiledStepCost)
+    assert isinstance(deployed(drafting), CompiledStepCost)
 
 
 def test_no_drafts_cost_nothing() -> None:
-    off = deployed_cost(PLAIN, SOURCE)
-    none = deployed_cost(
-        dataclasses.replace(PLAIN, speculation=Speculation("ngram", 0, ())), SOURCE
-    )
+    off = deployed(PLAIN)
+    none = deployed(dataclasses.replace(PLAIN, speculation=Speculation("ngram", 0, ())))
     decode = Batch((Group(1, 8, 8000, 0, True), Group(100, 1, 0)))
     assert off.step(decode) == none.step(decode)
 
 
 def test_verifying_reads_the_cache_once_and_computes_every_row() -> None:
-    plain = deployed_cost(PLAIN, SOURCE)
-    verifying = deployed_cost(dataclasses.replace(PLAIN, speculation=NGRAM), SOURCE)
+    plain = deployed(PLAIN)
+    verifying = deployed(dataclasses.replace(PLAIN, speculation=NGRAM))
     decode = Batch((Group(1, 8, 8000, 0, True),))
     chunk = Batch((Group(32, 1, 0),))
     once, four = verifying.step(decode).device_ns, verifying.step(VERIFY).device_ns
@@ -63,9 +68,9 @@ def test_a_small_model_drafts_for_less_than_a_step_of_its_target() -> None:
     llama, small = model("llama-3.1-70b"), model("llama-3.2-1b")
     big = dataclasses.replace(PLAIN, model=llama, tensor_parallel_size=4)
     drafts = Speculation("draft_model", 3, (0.5, 0.4, 0.3), own_model(llama, small))
-    drafted = deployed_cost(dataclasses.replace(big, speculation=drafts), SOURCE)
-    looked_up = deployed_cost(dataclasses.replace(big, speculation=NGRAM), SOURCE)
-    alone = deployed_cost(dataclasses.replace(big, model=small), SOURCE)
+    drafted = deployed(dataclasses.replace(big, speculation=drafts))
+    looked_up = deployed(dataclasses.replace(big, speculation=NGRAM))
+    alone = deployed(dataclasses.replace(big, model=small))
     drafting_ns = drafted.step(VERIFY).device_ns - looked_up.step(VERIFY).device_ns
     one_each = Batch((Group(1, 8, 8032, 0, True),))
     assert drafting_ns == alone.step(VERIFY).device_ns + 2 * alone.step(one_each).device_ns
@@ -74,11 +79,11 @@ def test_a_small_model_drafts_for_less_than_a_step_of_its_target() -> None:
 
 @pytest.mark.parametrize("drafts", [1, 3])
 def test_the_targets_own_runs_and_spreads_are_kept(drafts: int) -> None:
-    target = deployed_cost(PLAIN, SOURCE)
+    target = deployed(PLAIN)
     draft = DraftModel(PLAIN.model, Dtype.BF16)
     chances = (0.5,) * drafts
     drafting = Speculation("draft_model", drafts, chances, draft)
-    cost = deployed_cost(dataclasses.replace(PLAIN, speculation=drafting), SOURCE)
+    cost = deployed(dataclasses.replace(PLAIN, speculation=drafting))
     assert cost.needs_spread == target.needs_spread
     assert cost.spread([10, 20]) == target.spread([10, 20])
     assert cost.decode_run(4).run_ns(100, 5) == target.decode_run(4).run_ns(100, 5)

@@ -17,17 +17,17 @@ from servecast.primitives.linear_mixers import gated_delta_net, kimi_delta, mamb
 from servecast.primitives.model import (
     Attention,
     DenseFfn,
+    Ffn,
     LatentAttention,
     LinearAttention,
+    Mixer,
     ModelSpec,
     MoeFfn,
 )
 from servecast.primitives.weights import (
     active_parameters,
     ffn_matrices,
-    ffn_params,
     mixer_matrices,
-    mixer_params,
     model_matrices,
     parameters,
 )
@@ -135,6 +135,16 @@ def test_irregular_models_come_out_at_what_was_announced(
 
 
 # Matrix by matrix --------------------------------------------------------------------------------
+
+
+def mixer_params(mixer: Mixer, hidden: int) -> int:
+    """Weights of one mixer."""
+    return sum(matrix.params for matrix in mixer_matrices(mixer, hidden))
+
+
+def ffn_params(ffn: Ffn, hidden: int) -> int:
+    """Weights of one feed-forward layer, all experts included."""
+    return sum(matrix.params for matrix in ffn_matrices(ffn, hidden))
 
 
 def test_grouped_attention_has_four_matrices() -> None:

@@ -34,6 +34,12 @@ def test_the_defaults_are_the_engines_own_on_the_fewest_ranks() -> None:
     assert found.max_replicas == 8
 
 
+def test_the_defaults_limit_no_long_prompts() -> None:
+    found = default_candidate(replace(KNOWN, long_prefill_token_threshold=256), gpus=1)
+    assert found is not None
+    assert found.deployment.long_prefill_token_threshold == 0
+
+
 def test_a_model_too_large_for_one_gpu_takes_more_ranks() -> None:
     small = replace(KNOWN.accelerator, memory_bytes=4 * 2**30)
     found = default_candidate(replace(KNOWN, accelerator=small), gpus=8)

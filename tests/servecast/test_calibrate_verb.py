@@ -83,6 +83,22 @@ def test_coefficients_of_another_gpu_are_refused() -> None:
     assert_refused(told, 2, "fitted on h100_sxm", "h200_sxm")
 
 
+def test_coefficients_of_another_engine_are_refused() -> None:
+    run("calibrate", "small.yaml", *results(1.0), "-o", "mine.yaml")
+    text = Path("mine.yaml").read_text(encoding="utf-8")
+    Path("theirs.yaml").write_text(text.replace("vllm", "sglang"), encoding="utf-8")
+    told = run("simulate", "small.yaml", "--calibration", "theirs.yaml")
+    assert_refused(told, 2, "fitted on sglang, and the scenario has vllm", "engine.name")
+
+
+def test_one_host_time_is_not_taken_for_both_ways_of_scheduling() -> None:
+    run("calibrate", "small.yaml", *results(1.0), "-o", "mine.yaml")
+    both = FIXED.replace("deployment:", "deployment:\n  async_scheduling: [false, true]")
+    write(Path(), both, "both.yaml")
+    told = run("recommend", "both.yaml", "--calibration", "mine.yaml")
+    assert_refused(told, 2, "async_scheduling is open", "fix async_scheduling")
+
+
 def test_bad_files_are_refused_and_nothing_is_written() -> None:
     Path("r.json").write_text("{}", encoding="utf-8")
     assert_refused(run("calibrate", "small.yaml", "r.json"), 2, "completed: field required")

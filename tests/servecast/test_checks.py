@@ -37,6 +37,12 @@ from tests.servecast.minimal import changed, faults
             "deployment.max_num_batched_tokens",
             "64 or more",
         ),
+        (
+            "max_num_seqs: 64",
+            "long_prefill_token_threshold_adaptive: true",
+            "deployment.long_prefill_token_threshold_adaptive",
+            "state long_prefill_token_threshold too",
+        ),
         ("objective: cost", "objective: goodput\nslo: []", "objective", "needs an SLO"),
         ("ttft:p95 < 500ms", "attainment > 9%", "slo[0]", "needs an SLO"),
     ],

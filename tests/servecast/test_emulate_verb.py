@@ -43,7 +43,7 @@ def test_an_untested_release_is_refused(engine: str, monkeypatch: pytest.MonkeyP
 def test_it_says_who_ran_how_and_what_it_took(engine: str) -> None:
     told = emulated(engine)
     known = INSTALLATIONS[engine]
-    mode = "skipping" if engine == "vllm" else "stepping"
+    mode = "stepping" if engine == "transformers" else "skipping"
     said = told.out.rpartition("\n\n")[2]
     assert told.code == 0, told.err
     assert said.startswith(

@@ -33,6 +33,20 @@ def deployed(engine: str, options: str = "") -> Deployment:
     return deployment(loads(text(engine, options)))
 
 
+def test_sglangs_own_choices_are_told_and_priced_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, text("sglang", "disable_overlap_schedule: [true, false]"), "own.yaml")
+    told = run("recommend", "own.yaml")
+    assert told.code == 0, told.err
+    assert "schedule_policy fcfs\n" in told.out
+    runner_up = told.out.partition("SLO slack\n")[2].splitlines()[0]
+    assert "disable_overlap_schedule true" in runner_up
+    told = run("simulate", "own.yaml", "--set", "disable_overlap_schedule=true")
+    assert "schedule_policy fcfs · disable_overlap_schedule true\n" in told.out
+
+
 def test_sglang_left_alone_has_the_defaults_of_its_source_on_an_h100() -> None:
     found = deployed("sglang")
     assert (found.engine, found.engine_version) == ("sglang", "0.5.23")

@@ -245,8 +245,11 @@ def test_a_space_of_several_kinds_of_gpu_names_the_kind_everywhere() -> None:
     assert answer(text=text)["deployment"]["gpu"] == "l40s", "two cheap ones beat a dear one"
 
 
-def test_runners_up_never_read_alike() -> None:
-    text = SMALL.replace("max_num_seqs", "kv_cache_dtype: [auto, fp8]\n  max_num_seqs")
+@pytest.mark.parametrize(
+    "opened", ["kv_cache_dtype: [auto, fp8]", "async_scheduling: [false, true]"]
+)
+def test_runners_up_never_read_alike(opened: str) -> None:
+    text = SMALL.replace("max_num_seqs", f"{opened}\n  max_num_seqs")
     text = text.replace("objective: cost", "objective: ttft:p95")
     rows = small(text=text).out.partition("SLO slack\n")[2].partition("\n\n")[0].splitlines()
     names = [row.split("  ")[0] for row in rows]

@@ -12,6 +12,7 @@ from servecast.domain import deployment, workload
 from servecast.errors import InputError, UnsupportedError
 from servecast.loading import loads
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.speculation import Speculation
 from servecast.recording import recording
 from servecast.simulator.simulate import simulate
 from servecast.timewarp.recorded_step_cost import RecordedStepCost
@@ -107,6 +108,17 @@ def test_of_several_servers_the_one_that_the_scenario_describes_is_taken() -> No
     two = [*server_tables(), *server_tables(dtype="fp16")]
     with pytest.raises(InputError, match="the steps of one server are needed, of 2 there are"):
         recording(write_recording(path, *two), DEPLOYED)
+
+
+def test_steps_with_drafts_and_without_do_not_stand_for_each_other() -> None:
+    ngrams = Speculation("ngram", 2, (0.5, 0.3))
+    path = write_recording(Path("steps.csv"), *server_tables())
+    with pytest.raises(InputError, match="recorded without drafts, and the scenario has 2 drafts"):
+        recording(path, replace(DEPLOYED, speculation=ngrams))
+    write_recording(path, *server_tables(drafts=2))
+    assert recording(path, replace(DEPLOYED, speculation=ngrams)).verifies_drafts
+    with pytest.raises(InputError, match="recorded with drafts, and the scenario has no drafts"):
+        recording(path, DEPLOYED)
 
 
 @pytest.mark.parametrize("text", [None, "", "name: small\n"])

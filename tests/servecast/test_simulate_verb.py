@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import FIXED, SMALL, Run, run, write
+from tests.command import FIXED, SMALL, Run, assert_refused, run, write
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,16 @@ def test_open_choices_are_fixed_one_by_one() -> None:
 def test_texts_are_choices_too() -> None:
     text = FIXED.replace("max_model_len: 8192", "max_model_len: 8192\n  quantization: [bf16, fp8]")
     assert "fp8 weights" in simulated(text, "--set", "quantization=fp8").out
+
+
+def test_switches_are_fixed_as_a_scenario_writes_them() -> None:
+    write(Path(), FIXED.replace("max_num_seqs: 64", "async_scheduling: [false, true]"), "on.yaml")
+    for text in ("true", "True"):
+        found = run("simulate", "on.yaml", "--set", f"async_scheduling={text}", "--json").json
+        assert found["deployment"]["async_scheduling"] is True
+    told = run("simulate", "on.yaml", "--set", "async_scheduling=maybe")
+    assert_refused(told, 2, "`maybe` is not one of false, true")
+    assert_refused(run("simulate", "on.yaml"), 2, "--set async_scheduling=false")
 
 
 def test_automatic_replicas_fill_the_budget() -> None:

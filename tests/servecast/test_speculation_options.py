@@ -10,6 +10,7 @@ import pytest
 from servecast.domain import deployment
 from servecast.errors import InputError
 from servecast.loading import loads
+from servecast.primitives.dtype import Dtype
 from servecast.question import current_deployment
 from servecast.search.serve_command import parse
 from servecast.search.vllm_arguments import arguments
@@ -109,6 +110,11 @@ def test_a_draft_model_is_known_by_name_or_by_the_path_of_its_config(folder: Pat
             ".acceptance.decy",
             ["unknown field", "`decay`"],
         ),
+        (
+            f"{NGRAM}, acceptance: {{conditional: 0.7, decay: 1}}",
+            ".acceptance",
+            ["neither a list", "write [0.5"],
+        ),
         (f"{NGRAM}, acceptance: [0.5, 0.4, 0.1], request_spread: 0.5", "", ["request_spread 0.5"]),
         (f"{NGRAM}, acceptance: [0.5, 0.4, 0.1], model: x", "", ["ngram has none", "leave it"]),
         (f"{NGRAM}, acceptanse: [0.5]", ".acceptanse", ["unknown field", "`acceptance`"]),
@@ -190,6 +196,17 @@ def test_a_command_that_drafts_is_compared_by_the_scenarios_acceptance() -> None
         current_deployment(scenario, more)
     plain = parse(COMMAND.partition(" --spec-method")[0])
     assert current_deployment(scenario, plain).drafting is None
+
+
+def test_a_commands_own_layer_drafts_in_the_format_that_the_command_serves() -> None:
+    name = "XiaomiMiMo/MiMo-7B-Base"
+    text = stated("method: mtp, num_speculative_tokens: 1, acceptance: [0.7]")
+    scenario = loads(text.replace("meta-llama/Llama-3.1-8B-Instruct", name))
+    command = f"vllm serve {name} --quantization fp8 --spec-method mtp --spec-tokens 1"
+    found = current_deployment(scenario, parse(command)).drafting
+    assert found is not None
+    assert found.draft is not None
+    assert found.draft.weights_dtype is Dtype.FP8
 
 
 def test_what_is_recommended_drafts_and_starts_so(folder: Path) -> None:

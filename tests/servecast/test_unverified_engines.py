@@ -66,6 +66,11 @@ def test_a_length_that_the_cache_does_not_hold_is_cut_or_refused() -> None:
         deployment(loads(large))
 
 
+def test_a_cache_smaller_than_a_block_is_refused() -> None:
+    with pytest.raises(InputError, match="max_tokens 20 is less than a block of 32 tokens"):
+        deployed("trtllm", "max_tokens: 20")
+
+
 def test_a_cache_of_several_pools_is_refused_by_name() -> None:
     windowed = text("trtllm").replace("meta-llama/Llama-3.1-8B-Instruct", "openai/gpt-oss-20b")
     with pytest.raises(UnsupportedError, match="full attention alone"):

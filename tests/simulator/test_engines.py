@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from servecast.errors import UnsupportedError
+from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.speculation import Speculation
 from servecast.simulator.async_engine import AsyncEngine
 from servecast.simulator.engine import Engine
-from servecast.simulator.engines import engines_of, peak_blocks, takes_every_step
+from servecast.simulator.engines import engines_of, takes_every_step
 from servecast.simulator.scheduler import SchedulerLimits
-from servecast.simulator.simulate import refuse_unmodelled, simulate
+from servecast.simulator.simulate import simulate
 from servecast.simulator.stepped_engine import SteppedEngine
 from servecast.simulator.vllm_scheduler import VllmScheduler
 from tests.constant_cost import ConstantStepCost
@@ -28,7 +28,6 @@ def kinds(deployment: Deployment) -> list[type]:
     cost = ConstantStepCost(1_000_000)
     stages = [cost] * deployment.pipeline_parallel_size
     engines = engines_of(deployment, LIMITS, stages, VllmScheduler, schedules_ahead=False)
-    assert peak_blocks(engines) == 0
     return [type(engine) for engine in engines]
 
 
@@ -56,17 +55,10 @@ def test_no_drafts_is_no_speculation() -> None:
     assert not takes_every_step(replace(DENSE, speculation=Speculation("ngram", 0, ())))
 
 
-@pytest.mark.parametrize(
-    ("deployment", "named"),
-    [
-        (replace(DENSE, pipeline_parallel_size=2, speculation=NGRAM), "over pipeline stages"),
-        (replace(DENSE, engine="trtllm", pipeline_parallel_size=2), "pipeline_parallel_size 2"),
-        (replace(DENSE, data_parallel_size=2), "data_parallel_size 2"),
-    ],
-)
-def test_what_no_engine_can_express_is_refused_by_name(deployment: Deployment, named: str) -> None:
-    with pytest.raises(UnsupportedError, match=named):
-        refuse_unmodelled(deployment)
+def test_each_stage_has_a_cost_of_its_own() -> None:
+    two = replace(DENSE, pipeline_parallel_size=2)
+    with pytest.raises(InputError, match="pipeline_parallel_size is 2"):
+        simulate(two, workload(requests=1), cost=ConstantStepCost(1_000_000))
 
 
 def test_more_stages_serve_a_crowd_faster_and_a_lone_request_no_faster() -> None:

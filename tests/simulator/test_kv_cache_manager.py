@@ -175,7 +175,7 @@ def test_what_all_have_given_back_is_free(
             holding.append(waiting)
         if len(holding) > 2:
             cache.free(holding.pop(0))
-    assert 0 <= cache.free_blocks <= cache.total == 40
+    assert 0 <= cache.pool.free <= cache.pool.total == 40
     for each in holding:
         cache.free(each)
     assert cache.used == 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from servecast.primitives.policy import TransformersSchedulerType
 from servecast.simulator.engine import Engine
 from servecast.simulator.records import Records
 from servecast.simulator.scheduler import SchedulerLimits
-from servecast.simulator.transformers_scheduler import SchedulerName, TransformersScheduler
+from servecast.simulator.transformers_scheduler import TransformersScheduler
 from tests.constant_cost import ConstantStepCost
 from tests.driver import Arrival, records_of
 
@@ -21,7 +22,7 @@ CRAMPED = SchedulerLimits(8, 256, 128, 8)
 def served(
     limits: SchedulerLimits,
     *arrivals: Arrival,
-    scheduler_type: SchedulerName = "fifo",
+    scheduler_type: TransformersSchedulerType = "fifo",
     safety_margin: float | None = None,
     sharing: bool = False,
 ) -> Records:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from servecast.timewarp.transformers_options import SchedulerName, TransformersOptions
+from servecast.primitives.policy import TransformersSchedulerType
+from servecast.timewarp.transformers_options import TransformersOptions
 from servecast.timewarp.transformers_run import TransformersRun, emulate_transformers
 from servecast.traces.prefixes import Prefixes, prefixes
 from servecast.traces.reshape import closed_loop
@@ -17,7 +18,7 @@ from tests.timewarp.transformers_cases import ROOMY, STEP_NS, TINY, at_once, cra
 from tests.toy_deployments import DENSE
 
 pytestmark = pytest.mark.engine(name="transformers")
-SCHEDULERS: tuple[SchedulerName, ...] = ("fifo", "prefill_first")
+SCHEDULERS: tuple[TransformersSchedulerType, ...] = ("fifo", "prefill_first")
 
 
 def emulated(options: TransformersOptions, workload: Workload) -> TransformersRun:
@@ -59,7 +60,9 @@ def test_the_engine_works_through_a_closed_loop() -> None:
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_prompts_wait_for_decodes_or_decodes_for_prompts(scheduler: SchedulerName) -> None:
+def test_prompts_wait_for_decodes_or_decodes_for_prompts(
+    scheduler: TransformersSchedulerType,
+) -> None:
     long_prompt = replace(at_once((10, 20), (300, 2)), arrival_ns=np.array([0, STEP_NS // 2]))
     run = emulated(cramped(scheduler, blocks=64), long_prompt)
     second = [part.request for part in run.steps[1].parts], run.steps[2].parts[0].request
@@ -70,7 +73,9 @@ def test_prompts_wait_for_decodes_or_decodes_for_prompts(scheduler: SchedulerNam
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("sharing", [False, True])
-def test_a_small_cache_preempts_and_loses_nobody(scheduler: SchedulerName, sharing: bool) -> None:
+def test_a_small_cache_preempts_and_loses_nobody(
+    scheduler: TransformersSchedulerType, sharing: bool
+) -> None:
     workload = random(60, 30.0, seed=7)
     run = emulated(cramped(scheduler, sharing=sharing), workload)
     assert len(run.records) == 60
@@ -106,7 +111,9 @@ def test_a_run_is_a_result_whose_gaps_add_up() -> None:
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_what_is_to_come_does_not_change_what_was_decided(scheduler: SchedulerName) -> None:
+def test_what_is_to_come_does_not_change_what_was_decided(
+    scheduler: TransformersSchedulerType,
+) -> None:
     workload = random(40, 30.0, seed=17)
     longer = replace(workload, output_tokens=workload.output_tokens + 20)
     one, other = (emulated(cramped(scheduler), each).batches() for each in (workload, longer))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from servecast.timewarp.transformers_options import SchedulerName
+from servecast.primitives.policy import TransformersSchedulerType
 from servecast.timewarp.transformers_run import compute_transformers, replay_transformers
 from tests.timewarp.transformers_cases import TINY, cramped, random
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.engine(name="transformers")
 
 
 @pytest.mark.parametrize("scheduler", ["fifo", "prefill_first"])
-def test_a_replayed_run_is_the_real_one(scheduler: SchedulerName) -> None:
+def test_a_replayed_run_is_the_real_one(scheduler: TransformersSchedulerType) -> None:
     options = cramped(scheduler)
     real = compute_transformers(TINY, options, random(30, 20.0, seed=1))
     replayed = replay_transformers(real, options, TINY.max_model_len)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from servecast.primitives.policy import TransformersSchedulerType
 from servecast.timewarp.transformers_models import SmallLlama
-from servecast.timewarp.transformers_options import SchedulerName, TransformersOptions
+from servecast.timewarp.transformers_options import TransformersOptions
 from servecast.traces.workload import Workload
 
 STEP_NS = 10_000_000
@@ -16,7 +17,7 @@ ROOMY = TransformersOptions(
 
 
 def cramped(
-    scheduler: SchedulerName = "fifo", *, blocks: int = 24, sharing: bool = False
+    scheduler: TransformersSchedulerType = "fifo", *, blocks: int = 24, sharing: bool = False
 ) -> TransformersOptions:
     """A cache that a handful of requests fill."""
     return TransformersOptions(

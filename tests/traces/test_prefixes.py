@@ -77,9 +77,9 @@ def test_blocks_of_any_size_agree_as_far_as_tokens_do(
 
 
 def test_blocks_that_do_not_divide_are_refused_with_one_that_does() -> None:
-    with pytest.raises(InputError, match="block_size 48") as caught:
+    with pytest.raises(InputError, match="KV blocks of 48 tokens") as caught:
         prefixes(512, [[1]]).in_blocks_of(48)
-    assert caught.value.hint == "set block_size to a divisor of 512, such as 16"
+    assert caught.value.hint == "give KV blocks a size that divides 512, such as 16"
 
 
 def test_a_block_size_is_implied_by_whole_lists_cut_or_not() -> None:
