@@ -81,6 +81,13 @@ def network_bytes_per_s(device: Accelerator) -> float:
     return device.network_bytes_per_s
 
 
+def _larger(one: Quantity, other: Quantity) -> Quantity:
+    """Elementwise; of two numbers without numpy, which takes longer over them than the rest."""
+    if isinstance(one, float) and isinstance(other, float):
+        return max(one, other)
+    return np.maximum(one, other)
+
+
 class RooflineSource:
     """max(FLOPs / reached peak, bytes / reached bandwidth) + overhead, for every operation."""
 
@@ -117,7 +124,7 @@ class RooflineSource:
                 return operation.bytes / reached + c.operation_s
             case AllReduce():
                 return self._all_reduce_s(operation, device)
-        return np.maximum(compute, memory) + c.operation_s
+        return _larger(compute, memory) + c.operation_s
 
     def _all_reduce_s(self, operation: AllReduce, device: Accelerator) -> Quantity:
         """Inside each node first and last; between them each rank sends its share."""
