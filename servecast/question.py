@@ -23,7 +23,6 @@ from servecast.search.engine_defaults import EngineDefaults, defaults
 from servecast.search.recommend import Question
 from servecast.search.serve_command import ServeCommand, parse
 from servecast.search.space import Choice, Space, refuse_unsearched
-from servecast.timewarp.installation import INSTALLATIONS
 
 
 def space_of(scenario: Scenario) -> Space:
@@ -133,10 +132,9 @@ def require_vllm(scenario: Scenario, undone: str) -> None:
     """UnsupportedError for another engine, whose deployments are `undone`."""
     engine = scenario.engine.name
     if engine != "vllm":
-        verb = "emulate" if engine in INSTALLATIONS else "simulate"
         raise UnsupportedError(
             f"deployments of {TITLES[engine]} are {undone}",
-            hint=f"fix every choice and run `servecast {verb}`, or set engine.name to `vllm`",
+            hint="fix every choice and run `servecast simulate`, or set engine.name to `vllm`",
         )
 
 

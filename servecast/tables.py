@@ -27,8 +27,10 @@ LATENCY_WORDS = {
 
 _SAID_WHERE_OTHERWISE: Mapping[str, int | str] = {
     "pipeline_parallel_size": 1,
+    "async_scheduling": False,
     "scheduling_policy": "fcfs",
     "long_prefill_token_threshold": 0,
+    "long_prefill_token_threshold_adaptive": False,
 }
 """Fields of a deployment that are told where they are not so."""
 
@@ -52,7 +54,9 @@ def deployment_line(deployment: Deployment) -> str:
     limits = [f"{own_name(d.engine, name)} {getattr(d, name)}" for name in names]
     for name, unsaid in _SAID_WHERE_OTHERWISE.items():
         if getattr(d, name) != unsaid:
-            limits.append(f"{name} {getattr(d, name)}")
+            limits.append(f"{name} {as_text(getattr(d, name))}")
+    if d.engine == "vllm" and d.enable_prefix_caching:  # others have theirs unless told
+        limits.append("enable_prefix_caching true")
     if d.policy is not None:
         limits += _policy_words(d.policy)
     return f"{' · '.join(parts)}\n{' · '.join(limits)}"

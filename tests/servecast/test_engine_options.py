@@ -176,14 +176,14 @@ def test_the_memory_verb_refuses_engines_whose_ledger_is_not_known(
     engine: str, tmp_path: Path
 ) -> None:
     told = run("memory", write(tmp_path, text(engine)))
-    assert_refused(told, 2, "not laid out", "servecast emulate")
+    assert_refused(told, 2, "not laid out", "servecast simulate")
 
 
 def test_transformers_is_not_searched_and_the_next_command_is_named() -> None:
     scenario = loads(text("transformers"))
     with pytest.raises(UnsupportedError, match="not searched yet") as refused:
         question(scenario, trials=1)
-    assert "servecast emulate" in str(refused.value.hint)
+    assert "servecast simulate" in str(refused.value.hint)
     with pytest.raises(UnsupportedError, match="engine `transformers`"):
         arguments(replace(deployment(scenario), num_gpu_blocks_override=None), 100)
 

@@ -81,6 +81,16 @@ def test_switches_are_fixed_as_a_scenario_writes_them() -> None:
     assert_refused(run("simulate", "on.yaml"), 2, "--set async_scheduling=false")
 
 
+def test_what_is_not_as_usual_is_told() -> None:
+    usual = simulated().out.splitlines()[1]
+    text = FIXED.replace(
+        "max_num_seqs: 64",
+        "max_num_seqs: 64\n  async_scheduling: true\n  enable_prefix_caching: true",
+    )
+    told = simulated(text).out.splitlines()[1]
+    assert told == f"{usual} · async_scheduling true · enable_prefix_caching true"
+
+
 def test_automatic_replicas_fill_the_budget() -> None:
     assert "2 replicas of 1" in simulated(FIXED.replace("replicas: 1", "replicas: auto")).out
 
