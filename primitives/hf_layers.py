@@ -81,12 +81,12 @@ def _mixer(config: HfConfig, kind: LayerKind, index: int) -> Mixer:
         case "sliding_attention":
             return _attention(config, config.need("sliding_window"))
         case "chunked_attention":
-            return _attention(config, config.need("attention_chunk_size"))
+            return _attention(config, config.need("attention_chunk_size"), chunked=True)
         case "full_attention":
             return _attention(config) if config.kv_lora_rank is None else _latent(config, index)
 
 
-def _attention(config: HfConfig, window: int | None = None) -> Attention:
+def _attention(config: HfConfig, window: int | None = None, *, chunked: bool = False) -> Attention:
     heads = config.num_attention_heads
     kv_heads = config.num_key_value_heads or heads
     if heads % kv_heads:
@@ -99,6 +99,7 @@ def _attention(config: HfConfig, window: int | None = None) -> Attention:
         head_dim=config.head_dim or config.hidden_size // heads,
         window=window if window and window < config.max_position_embeddings else None,
         output_gate=config.attn_output_gate,
+        chunked=chunked,
     )
 
 

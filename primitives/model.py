@@ -20,6 +20,8 @@ class Attention:
     """Width of a value head where it differs from `head_dim`."""
     output_gate: bool = False
     """The query projection also yields a gate on the output, so it is twice as wide."""
+    chunked: bool = False
+    """The window does not slide: texts are cut into chunks of it, and a query sees its own."""
 
     @property
     def value_dim(self) -> int:

@@ -73,7 +73,8 @@ def started_vllm(
 ) -> Emulation:
     """vLLM, or its server, where the deployment fits; `stages` are then priced, the first one with
     its drafts. Raises as `Emulator` does."""
-    refuse_unmodelled(replace(deployment, pipeline_parallel_size=1, speculation=None))
+    plain = replace(deployment, enable_prefix_caching=False, speculation=None)
+    refuse_unmodelled(replace(plain, pipeline_parallel_size=1))
     memory = ledger(deployment)
     _refuse_stand_in(deployment, memory)
     memory.require_fit()

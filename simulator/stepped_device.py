@@ -49,6 +49,7 @@ class SteppedDevice:
         work = decided.num_scheduled_tokens
         for request in decided.placed:
             request.place(request.num_computed_tokens - work[request])
+        filling = [request for request in work if not request.is_decoding]
         batch = self._batch(work)
         start_ns, end_ns = self._pass(batch, now_ns)
         for request in decided.placed:
@@ -59,6 +60,8 @@ class SteppedDevice:
         else:
             said = [each.take(count, self._rejected(each, count)) for each, count in work.items()]
         ended = [request for request in work if request.said >= request.end_tokens]
+        if any(request.is_decoding and request not in ended for request in filling):
+            self._group = []  # it changes, even if who joins is preempted before the next step
         return DeviceStep(start_ns, end_ns, decided, batch, said, ended)
 
     def _pass(self, batch: Batch, now_ns: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from servecast.errors import UnsupportedError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import ledger
+from servecast.primitives.model import Attention
 from servecast.primitives.pipeline import stage_deployments
 from servecast.primitives.speculation import Speculation
 
@@ -14,6 +15,7 @@ def refuse_unmodelled(deployment: Deployment) -> None:
     _refuse_others_options(deployment)
     _refuse_ranks(deployment)
     _refuse_drafts(deployment)
+    _refuse_chunks(deployment)
 
 
 def _refuse_others_options(deployment: Deployment) -> None:
@@ -47,6 +49,19 @@ def _above_one(option: str, size: int) -> UnsupportedError:
     return UnsupportedError(
         f"{option} {size} is not simulated yet", hint=f"set {option} to 1, or use replicas"
     )
+
+
+def _refuse_chunks(deployment: Deployment) -> None:
+    """UnsupportedError for a prefix cache of chunked attention, which counts whole chunks behind a
+    request as computed."""
+    mixers = [group.mixer for group in deployment.model.layers]
+    chunked = any(isinstance(mixer, Attention) and mixer.chunked for mixer in mixers)
+    if chunked and deployment.engine == "vllm" and deployment.enable_prefix_caching:
+        raise UnsupportedError(
+            f"prefix caching of {deployment.model.name}, which attends within chunks, is not "
+            "simulated yet",
+            hint="set enable_prefix_caching to false, or run it by `servecast emulate`",
+        )
 
 
 def _refuse_drafts(deployment: Deployment) -> None:

@@ -73,6 +73,7 @@ class VirtualDevice:
         """
         with self.clock.held():
             past = [served.computed for served, _ in work]
+            filling = [not served.is_decoding for served, _ in work]
             batch, riders = self._batch(work), self.riders.count
             start_ns, end_ns = self._pass(batch)
             for served, count in work:
@@ -80,6 +81,11 @@ class VirtualDevice:
                     self.riders.join(served.computed, count)
             self.riders.advance()
             tokens = [served.take(count, self._rejected(served, count)) for served, count in work]
+            joined = zip(filling, work, tokens, strict=True)
+            if any(
+                was and served.is_decoding and said[-1] != END for was, (served, _), said in joined
+            ):
+                self._group = []  # it changes, even if who joins is preempted before the next step
         self.step_ns = end_ns - start_ns
         if any(said and said[-1] == END for said in tokens):
             self._last_end_ns = end_ns

