@@ -56,7 +56,7 @@ class TransformersScheduler(Scheduler):
 
     def admits_on_arrival(self) -> bool:
         """Whether the next pass looks at the waiting at all."""
-        return not self.block_new_requests and len(self.running) < self.limits.max_num_seqs
+        return not self.block_new_requests and self.group.size < self.limits.max_num_seqs
 
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
         """One pass: the chunks beside the decode group, and who leaves the group.
