@@ -156,9 +156,9 @@ def test_a_real_cpu_server_is_recorded_and_replayed(tmp_path: Path) -> None:
     assert replay.steps == len(steps)
     ttft_s = np.asarray(replay.result.records.ttft_ns) / 1e9
     e2e_s = np.asarray(replay.result.records.e2e_ns) / 1e9
-    # Within 0.1 % where nothing else runs; clients on a busy machine hear of tokens later.
-    assert ttft_s.mean() == pytest.approx((first - arrive).mean(), rel=0.03)
-    assert e2e_s.mean() == pytest.approx((last - arrive).mean(), rel=0.03)
+    for replayed_s, heard_s in ((ttft_s, first - arrive), (e2e_s, last - arrive)):
+        # A millisecond is for clients that hear of their tokens late on a busy machine.
+        assert replayed_s.mean() == pytest.approx(heard_s.mean(), rel=0.01, abs=1e-3)
 
 
 @pytest.mark.slow
