@@ -54,18 +54,22 @@ class BlockLedger(KvBlocks):
             self.release(self._add_holder(request, done, blocks))
             request.num_cached_blocks = blocks
 
+    def named(self, request: Request) -> int:
+        """How many of its complete blocks have names."""
+        return min(request.num_cached_blocks, request.named_blocks())
+
     def give_back(self, request: Request) -> None:
         """Release the blocks of an ended request; those that are complete are kept."""
         for name in self._unhold(request):
             self._unheld.add(name)
-        named = min(request.num_cached_blocks, request.named_blocks())
+        named = self.named(request)
         self._kept_own += request.num_cached_blocks - named
         self.release(request.num_blocks - request.num_cached_blocks)
         request.num_blocks = request.num_cached_blocks = 0
 
     def drop(self, request: Request) -> None:
         """Release the blocks that a request loses; those of others stay."""
-        named = min(request.num_cached_blocks, request.named_blocks())
+        named = self.named(request)
         unheld = list(self._unhold(request))
         for name in unheld:
             del self._holders[name]

@@ -147,7 +147,7 @@ class SteppedEngine:
         self._hear(self.scheduler.update_from_output(step.decided, step.said, step.ended), step)
         if self._has_drafts:
             self.scheduler.update_draft_tokens(step.decided)
-        self._log(step)
+        self.log.note_step(step.start_ns, step.end_ns, step.batch, self.blocks.used)
         if self._checking:
             self.check()
 
@@ -171,19 +171,3 @@ class SteppedEngine:
             self.log.note_gaps(gap_ns, count)
         if at_once:
             self.log.note_gaps(0, at_once)
-
-    def _log(self, step: DeviceStep) -> None:
-        decoding = [group for group in step.batch.groups if group.is_decode]
-        sequences = sum(group.sequences for group in decoding)
-        context_sum = sum(group.context_sum for group in decoding)
-        decoded = sum(group.query_tokens * group.sequences for group in decoding)
-        self.log.append(
-            step.start_ns,
-            step.end_ns - step.start_ns,
-            1,
-            sequences,
-            context_sum // sequences if sequences else 0,
-            decoding[0].spread if decoding else 0,
-            step.batch.tokens - decoded,
-            self.blocks.used,
-        )

@@ -129,9 +129,7 @@ class TransformersScheduler(Scheduler):
         self.group.check([request for request in self.running if request not in apart])
         held = sum(self.blocks.blocks_for(self._computed(request)) for request in self.running)
         if self._ledger is not None:
-            held -= sum(
-                min(request.num_cached_blocks, request.named_blocks()) for request in self.running
-            )
+            held -= sum(map(self._ledger.named, self.running))
         self.blocks.check(held)
 
     def _computed(self, request: Request) -> int:

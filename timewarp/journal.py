@@ -68,18 +68,5 @@ class Journal:
         return served.is_closed
 
     def _log_row(self, step: Step) -> None:
-        decoding = [group for group in step.batch.groups if group.is_decode]
-        sequences = sum(group.sequences for group in decoding)
-        context_sum = sum(group.context_sum for group in decoding)
-        decoded = sum(group.query_tokens * group.sequences for group in decoding)
-        self.log.append(
-            step.start_ns,
-            step.end_ns - step.start_ns,
-            1,
-            sequences,
-            context_sum // sequences if sequences else 0,
-            decoding[0].spread if decoding else 0,
-            step.batch.tokens - decoded,
-            step.blocks_used,
-        )
+        self.log.note_step(step.start_ns, step.end_ns, step.batch, step.blocks_used)
         self.peak_blocks = max(self.peak_blocks, step.blocks_used)

@@ -49,7 +49,7 @@ def _lines(workload: Workload, known: Prefixes | None, size: int) -> Iterator[st
     stamps_ms = (workload.arrival_ns + _NS_PER_MS // 2) // _NS_PER_MS
     lengths = np.stack([stamps_ms, workload.prompt_tokens, workload.output_tokens], axis=1)
     for row, (stamp_ms, prompt, output) in enumerate(lengths.tolist()):
-        ids = [] if known is None else _ids(known, row)
+        ids = [] if known is None else known.ids(row)
         own = -(-prompt // size) - len(ids)
         ids += range(free, free + own)
         free += max(own, 0)
@@ -57,7 +57,3 @@ def _lines(workload: Workload, known: Prefixes | None, size: int) -> Iterator[st
             f'{{"timestamp": {stamp_ms}, "input_length": {prompt}, "output_length": {output}, '
             f'"hash_ids": {ids}}}\n'
         )
-
-
-def _ids(known: Prefixes, row: int) -> list[int]:
-    return [each for first, length in known.extents(row) for each in range(first, first + length)]

@@ -57,6 +57,12 @@ class Prefixes:
         starts = np.concatenate(([0], np.cumsum(kept)))[self.starts]
         return replace(self, starts=starts, first=self.first[kept], length=length[kept])
 
+    def ids(self, row: int) -> list[int]:
+        """The ids of one request's blocks, one by one."""
+        return [
+            each for first, length in self.extents(row) for each in range(first, first + length)
+        ]
+
     def blocks(self) -> Ints:
         """How many blocks each request names."""
         ends = np.concatenate(([0], np.cumsum(self.length)))[self.starts]

@@ -72,8 +72,7 @@ def _others(workload: Workload) -> dict[str, Sequence[object]]:
 def _chain(known: Prefixes | None, row: int) -> str:
     if known is None:
         return ""
-    ids = [each for first, length in known.extents(row) for each in range(first, first + length)]
-    return f', "block_tokens": {known.block_tokens}, "hash_ids": {ids}'
+    return f', "block_tokens": {known.block_tokens}, "hash_ids": {known.ids(row)}'
 
 
 def _rows(workload: Workload) -> Iterator[tuple[int, int, int, int]]:
