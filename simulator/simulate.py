@@ -20,15 +20,16 @@ from servecast.primitives.stated_pool import StatedPool
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.any_engine import AnyEngine
-from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
 from servecast.simulator.engines import engines_of, takes_every_step
+from servecast.simulator.fleet.clients import ClosedLoop, open_loop
+from servecast.simulator.fleet.cluster import Cluster
+from servecast.simulator.fleet.router import ROUTERS
+from servecast.simulator.fleet.session_clients import SessionClients
 from servecast.simulator.lone_engine import serve_closed_loop, serve_open_loop
 from servecast.simulator.policies import own_limits, policy_of, transformers_limits
 from servecast.simulator.records import merge
 from servecast.simulator.result import Result
-from servecast.simulator.router import ROUTERS
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
-from servecast.simulator.session_clients import SessionClients
 from servecast.simulator.sglang_limits import SglangLimits, output_room, sglang_limits
 from servecast.simulator.unmodelled import refuse_unmodelled
 from servecast.simulator.vllm_scheduler import VllmScheduler

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from servecast.simulator.fleet.router import Router
 from servecast.simulator.request import Request
-from servecast.simulator.router import Router
 from servecast.timewarp.arrivals import Arrivals
 from servecast.timewarp.shared_clock import SharedClock
 

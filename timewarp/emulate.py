@@ -10,8 +10,8 @@ from servecast.errors import UnsupportedError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import ledger
 from servecast.primitives.step_cost import StepCost
+from servecast.simulator.fleet.router import ROUTERS
 from servecast.simulator.result import Result
-from servecast.simulator.router import ROUTERS
 from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop, in_turn, refuse_sessions
 from servecast.timewarp.batch_log import BatchLog
 from servecast.timewarp.clock import VirtualClock

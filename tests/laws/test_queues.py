@@ -16,12 +16,13 @@ import pytest
 import simpy
 from numpy.typing import NDArray
 
-from servecast.simulator.cluster import Cluster, open_loop
 from servecast.simulator.engine import Engine
+from servecast.simulator.fleet.clients import open_loop
+from servecast.simulator.fleet.cluster import Cluster
+from servecast.simulator.fleet.router import CentralQueue
 from servecast.simulator.orca_scheduler import OrcaScheduler
 from servecast.simulator.records import Records, merge
 from servecast.simulator.request import Request
-from servecast.simulator.router import CentralQueue
 from servecast.simulator.sarathi_scheduler import SarathiScheduler
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.static_scheduler import StaticScheduler

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
-from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
 from servecast.simulator.engine import Engine
+from servecast.simulator.fleet.clients import ClosedLoop, open_loop
+from servecast.simulator.fleet.cluster import Cluster
+from servecast.simulator.fleet.router import RoundRobin
 from servecast.simulator.lone_engine import serve_closed_loop, serve_open_loop
 from servecast.simulator.request import Request
-from servecast.simulator.router import RoundRobin
 from servecast.simulator.scheduler import SchedulerLimits
 from tests.driver import records_of
 from tests.toy_deployments import DENSE

@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
+from servecast.simulator.fleet.router import ROUTERS
 from servecast.simulator.request import Request
-from servecast.simulator.router import ROUTERS
 from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop
 from servecast.timewarp.dispatcher import Dispatcher, Lane
 from servecast.timewarp.shared_clock import SharedClock

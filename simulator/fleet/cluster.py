@@ -1,39 +1,16 @@
-"""Replicas behind a router, and the clients in front of it, as simpy processes."""
+"""Replicas behind a router, on one clock."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import simpy
-from simpy.events import NORMAL, URGENT, EventPriority
 
 from servecast.simulator.any_engine import AnyEngine
+from servecast.simulator.fleet.alarm import REQUESTS_ARRIVE, RUNS_END, RUNS_START, Alarm
+from servecast.simulator.fleet.router import Router
 from servecast.simulator.request import Request
-from servecast.simulator.router import Router
-
-Process = Generator[simpy.Event, Any, None]
-
-RUNS_END, REQUESTS_ARRIVE, RUNS_START = URGENT, NORMAL, EventPriority(NORMAL + 1)
-"""The order within one instant: who arrives sees what has finished, a step sees who arrived."""
-
-
-class Alarm(simpy.Event):
-    """Calls `callback` in `delay_ns`, at its place in the order within that instant."""
-
-    def __init__(
-        self,
-        env: simpy.Environment,
-        delay_ns: int,
-        priority: EventPriority,
-        callback: Callable[[simpy.Event], None],
-    ) -> None:
-        super().__init__(env)
-        self._ok = True
-        self._value = None
-        self.callbacks = [callback]
-        env.schedule(self, priority, delay_ns)
 
 
 class Cluster:
@@ -115,42 +92,3 @@ class Cluster:
             for request in finished:
                 self._on_finish(request)
         self._dispatch(int(self.env.now))
-
-
-def open_loop(cluster: Cluster, requests: Iterable[Request]) -> Process:
-    """Clients that send each request at its arrival time, whatever happens."""
-    now = int(cluster.env.now)
-    for request in requests:
-        if cluster.is_watched and request.arrival_ns > now:
-            yield cluster.env.timeout(request.arrival_ns - now)
-            now = request.arrival_ns
-        cluster.submit(request)
-
-
-class ClosedLoop:
-    """Clients that each send their next request `think_ns` after their last one has finished."""
-
-    def __init__(self, env: simpy.Environment, requests: Iterable[Request], think_ns: int) -> None:
-        self._env = env
-        self._requests = iter(requests)
-        self._think_ns = think_ns
-        self._cluster: Cluster | None = None
-
-    def start(self, cluster: Cluster, concurrency: int) -> None:
-        """Send the first requests, all at once."""
-        self._cluster = cluster
-        for _ in range(concurrency):
-            self._send()
-
-    def next_request(self, _: Request) -> None:
-        """Called at each finish: the client thinks, then sends."""
-        if self._think_ns:
-            Alarm(self._env, self._think_ns, REQUESTS_ARRIVE, lambda _: self._send())
-        else:
-            self._send()
-
-    def _send(self) -> None:
-        request = next(self._requests, None)
-        if request is not None and self._cluster is not None:
-            request.arrival_ns = int(self._env.now)
-            self._cluster.submit(request)

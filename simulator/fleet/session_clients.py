@@ -8,7 +8,8 @@ import numpy as np
 import simpy
 
 from servecast.simulator.admission import Admission
-from servecast.simulator.cluster import REQUESTS_ARRIVE, Alarm, Cluster
+from servecast.simulator.fleet.alarm import REQUESTS_ARRIVE, Alarm
+from servecast.simulator.fleet.cluster import Cluster
 from servecast.simulator.request import Request
 from servecast.traces.sessions import Sessions
 from servecast.traces.workload import Workload

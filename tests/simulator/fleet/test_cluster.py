@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
 from servecast.simulator.async_engine import AsyncEngine
-from servecast.simulator.cluster import ClosedLoop, Cluster, open_loop
 from servecast.simulator.engine import Engine
+from servecast.simulator.fleet.clients import ClosedLoop, open_loop
+from servecast.simulator.fleet.cluster import Cluster
+from servecast.simulator.fleet.router import ROUTERS
 from servecast.simulator.records import Records, merge
 from servecast.simulator.request import Request
-from servecast.simulator.router import ROUTERS
 from servecast.simulator.scheduler import SchedulerLimits
 from tests.constant_cost import ConstantStepCost
 from tests.driver import Arrival, records_of, run, run_out
