@@ -29,8 +29,9 @@ from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.engine import Engine
 from servecast.simulator.records import Ints, merge
+from servecast.simulator.replica_plan import scheduler_limits
 from servecast.simulator.result import Result
-from servecast.simulator.simulate import scheduler_limits, simulate
+from servecast.simulator.simulate import simulate
 from servecast.traces.arrivals import Poisson
 from servecast.traces.lengths import FixedLengths
 from servecast.traces.presets import TrafficShape, preset

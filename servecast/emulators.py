@@ -18,7 +18,7 @@ from servecast.primitives.pipeline import stage_costs
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
 from servecast.search.vllm_arguments import arguments, words
 from servecast.simulator.policies import require_room
-from servecast.simulator.simulate import plain_blocks
+from servecast.simulator.replica_plan import plain_blocks
 from servecast.simulator.unmodelled import refuse_unmodelled
 from servecast.timewarp.batch_log import BatchLog
 from servecast.timewarp.clock import VirtualClock

@@ -1,4 +1,4 @@
-"""The engines of a deployment's replicas: those that skip or, where none can, those that step."""
+"""The engine of a deployment's replica: one that skips or, where none can, one that steps."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ def takes_every_step(deployment: Deployment) -> bool:
     )
 
 
-def engines_of(
+def engine_of(
     deployment: Deployment,
     limits: SchedulerLimits,
     stages: Sequence[StepCost],
     policy: Callable[[SchedulerLimits], Scheduler],
+    number: int = 0,
     *,
     schedules_ahead: bool,
-) -> Sequence[AnyEngine]:
-    """One engine a replica; `stages` are what a step costs in each stage of its pipeline.
+) -> AnyEngine:
+    """A replica, of the kind that goes with its deployment; `stages` are what a step costs in each
+    stage of its pipeline.
 
     InputError where that is another number of stages than the deployment's.
     """
@@ -46,16 +48,12 @@ def engines_of(
             "its stages have a step cost",
             hint="give the cost of each stage, or leave `cost` out to have them compiled",
         )
-    numbers = range(deployment.replicas)
     if limits.groups or takes_every_step(deployment):
-        options = SteppedOptions.of(deployment)
-        return [SteppedEngine(limits, stages, number, options=options) for number in numbers]
+        return SteppedEngine(limits, stages, number, options=SteppedOptions.of(deployment))
     (cost,) = stages
     if deployment.async_scheduling:
-        return [AsyncEngine(limits, cost, number) for number in numbers]
-    return [
-        _engine(limits, cost, number, policy, schedules_ahead=schedules_ahead) for number in numbers
-    ]
+        return AsyncEngine(limits, cost, number)
+    return _engine(limits, cost, number, policy, schedules_ahead=schedules_ahead)
 
 
 def _engine(
@@ -66,7 +64,7 @@ def _engine(
     *,
     schedules_ahead: bool,
 ) -> Engine:
-    """One replica, of the kind that goes with its scheduler."""
+    """One that skips, of the kind that goes with its scheduler."""
     scheduler = policy(limits)
     if isinstance(scheduler, SglangOverlapScheduler):
         return OverlapEngine(scheduler, cost, replica)

@@ -1,193 +1,41 @@
-"""What one evaluation found: records, run logs, and the numbers read from them."""
+"""What one evaluation of a deployment found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.step_cost import StepCost
-from servecast.simulator.metrics import (
-    Distribution,
-    distribution,
-    inter_token_distribution,
-    weighted_percentile,
-)
-from servecast.simulator.objective import Objective
-from servecast.simulator.records import Records
-from servecast.simulator.run_log import RunLog
-from servecast.simulator.slo import Slo
-from servecast.simulator.vocabulary import percentile
-
-OVERLOAD_BACKLOG = 0.05
-"""A queue above this share of all requests when the last one arrives may be an overload."""
+from servecast.simulator.served import Served
 
 
 @dataclass(frozen=True)
-class Result:
-    """One run of a deployment under a workload. Times in seconds, rates per second."""
+class Result(Served):
+    """One run of a deployment under a workload."""
 
     deployment: Deployment
-    workload: str
-    records: Records
-    logs: Sequence[RunLog]
-    """One per replica."""
     cost: StepCost
-    arrived: int
-    rejected: NDArray[np.int64]
-    """Indices of requests whose prompt exceeds the model length."""
-    truncated: int
-    """Requests whose output was cut by max_tokens or the model length."""
     num_blocks: int
     """KV blocks that requests of one replica could hold."""
     peak_blocks: int
-    is_open_loop: bool
-
-    def among(self, records: Records) -> Result:
-        """The same run seen through some of its requests alone (no rejected ones among them)."""
-        return replace(self, records=records, arrived=len(records), rejected=self.rejected[:0])
-
-    @cached_property
-    def duration_s(self) -> float:
-        """From the first arrival to the last token."""
-        if not len(self.records):
-            return 0.0
-        span_ns = int(self.records.finish_ns.max()) - int(self.records.arrival_ns.min())
-        return span_ns / 1e9
 
     @property
-    def output_tokens(self) -> int:
-        """Tokens that came out in all."""
-        return int(self.records.output_tokens.sum())
+    def gpu_hours(self) -> float:
+        """All its GPUs, from the first arrival to the last token."""
+        return self.deployment.gpus * self.duration_s / 3600.0
 
     @property
-    def throughput(self) -> float:
-        """Output tokens per second of the whole deployment."""
-        return self.output_tokens / self.duration_s if self.duration_s else 0.0
-
-    @property
-    def request_rate(self) -> float:
-        """Finished requests per second."""
-        return len(self.records) / self.duration_s if self.duration_s else 0.0
-
-    @property
-    def preemptions(self) -> int:
-        """Times a request lost its KV blocks and was computed again."""
-        return int(self.records.preemptions.sum())
-
-    @property
-    def cached_share(self) -> float | None:
-        """Share of prompt tokens found in the prefix cache; None where there is no cache."""
-        if not self.deployment.enable_prefix_caching or not len(self.records):
-            return None
-        return int(self.records.cached_tokens.sum()) / int(self.records.prompt_tokens.sum())
-
-    @cached_property
-    def ttft(self) -> Distribution:
-        """Time to first token."""
-        return distribution(self.records.ttft_ns / 1e9)
-
-    @cached_property
-    def tpot(self) -> Distribution:
-        """Mean time per output token after the first, over requests of two tokens or more."""
-        return distribution(self.records.tpot_ns / 1e9)
-
-    @cached_property
-    def e2e(self) -> Distribution:
-        """From arrival to the last token."""
-        return distribution(self.records.e2e_ns / 1e9)
-
-    @cached_property
-    def itl(self) -> Distribution:
-        """Gaps between consecutive tokens, pooled over tokens."""
-        return inter_token_distribution(*self._inter_token_ns)
-
-    @cached_property
-    def _inter_token_ns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        parts = [log.inter_token_ns(self.cost.decode_run) for log in self.logs]
-        waits, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return waits, counts
-
-    def latency(self, metric: str, statistic: str) -> float:
-        """A statistic (mean, max, p95 …) of ttft, itl, tpot or e2e, in seconds."""
-        known: Distribution = getattr(self, metric)
-        if statistic in ("mean", "p50", "p90", "p95", "p99", "max"):
-            return float(getattr(known, statistic))
-        rank = percentile(statistic) or 0.0
-        if metric == "itl":
-            return weighted_percentile(*self._inter_token_ns, rank) / 1e9
-        values = np.asarray(getattr(self.records, f"{metric}_ns"), dtype=np.float64)
-        values = values[~np.isnan(values)]
-        return float(np.percentile(values, rank)) / 1e9 if len(values) else float("nan")
-
-    def meeting(self, slos: Iterable[Slo]) -> NDArray[np.bool_]:
-        """Which recorded requests are within every per-request limit of `slos`.
-
-        A request of one token has no TPOT and cannot miss it.
-        """
-        within = np.ones(len(self.records), dtype=np.bool_)
-        for slo in slos:
-            if slo.limits_requests:
-                values = np.asarray(getattr(self.records, f"{slo.metric}_ns"), dtype=np.float64)
-                missed = values >= slo.threshold * 1e9
-                if slo.operator == "<=":
-                    missed = values > slo.threshold * 1e9
-                within &= ~missed
-        return within
-
-    def attainment(self, slos: Iterable[Slo]) -> float:
-        """Share of all arrived requests, the rejected included, that meet every limit."""
-        return float(self.meeting(slos).sum()) / self.arrived if self.arrived else 0.0
-
-    def goodput(self, slos: Iterable[Slo]) -> float:
-        """Requests per second that meet every limit."""
-        return float(self.meeting(slos).sum()) / self.duration_s if self.duration_s else 0.0
-
-    def reached(self, slo: Slo, slos: Sequence[Slo]) -> float:
-        """What `slo` bounds, in the unit of its threshold; `slos` are all objectives together."""
-        if slo.is_latency and slo.statistic is not None:
-            return self.latency(slo.metric, slo.statistic)
-        if slo.metric == "attainment":
-            return self.attainment(slos)
-        return self.goodput(slos) if slo.metric == "goodput" else self.throughput
-
-    def objective(self, objective: Objective, slos: Sequence[Slo]) -> float:
-        """The value of `objective`; cost and GPU-hours are infinite when nothing came out."""
-        if objective.statistic is not None:
-            return self.latency(objective.name, objective.statistic)
-        if objective.name == "goodput":
-            return self.goodput(slos)
-        if objective.name == "throughput":
-            return self.throughput
-        return self.cost_per_million(1.0) if objective.name == "gpu_hours" else self.usd()
-
-    def cost_per_million(self, per_gpu_hour: float) -> float:
-        """Price of a million output tokens when a GPU-hour costs `per_gpu_hour`."""
-        if not self.throughput:
-            return float("inf")
-        return self.deployment.gpus * per_gpu_hour / 3600.0 / self.throughput * 1e6
-
-    def usd(self) -> float:
-        """USD per million output tokens; NaN where no price is known."""
+    def usd_spent(self) -> float:
+        """The price of those hours; NaN where none is known."""
         price = self.deployment.usd_per_gpu_hour
-        return float("nan") if price is None else self.cost_per_million(price)
+        return float("nan") if price is None else self.gpu_hours * price
 
-    @cached_property
-    def is_overloaded(self) -> bool:
-        """Whether requests arrived faster than they were served.
+    @property
+    def caches_prefixes(self) -> bool:
+        """Whether its engines have a prefix cache."""
+        return self.deployment.enable_prefix_caching
 
-        Seen by the queue of requests not yet scheduled: large when the last request arrives, and
-        larger than at three quarters and at half of the arrivals. Never in a closed loop.
-        """
-        if not self.is_open_loop or len(self.records) < 20:
-            return False
-        arrival = self.records.arrival_ns
-        scheduled = np.sort(self.records.scheduled_ns)
-        marks = np.array([len(arrival) * part // 4 - 1 for part in (2, 3, 4)])
-        taken = np.searchsorted(scheduled, arrival[marks], "right")
-        half, three_quarters, last = (int(queued) for queued in marks + 1 - taken)
-        return half < three_quarters < last and last > OVERLOAD_BACKLOG * len(arrival)
+    @property
+    def _step_costs(self) -> Sequence[StepCost]:
+        return [self.cost] * len(self.logs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import ledger
 from servecast.search.vllm_arguments import arguments, words
-from servecast.simulator.simulate import scheduler_limits
+from servecast.simulator.replica_plan import scheduler_limits
 from servecast.traces.workload import Workload
 
 

@@ -17,10 +17,11 @@ from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.engine import Engine
 from servecast.simulator.records import Records
+from servecast.simulator.replica_plan import scheduler_limits
 from servecast.simulator.request import Request
 from servecast.simulator.result import Result
 from servecast.simulator.scheduler import Chunk, SchedulerLimits
-from servecast.simulator.simulate import scheduler_limits, simulate
+from servecast.simulator.simulate import simulate
 from servecast.simulator.vllm_scheduler import VllmScheduler
 from servecast.timewarp.emulate import Emulation
 from servecast.timewarp.mode import Mode

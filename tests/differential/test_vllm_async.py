@@ -10,9 +10,10 @@ from servecast.primitives.memory import ledger
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.async_engine import AsyncEngine
+from servecast.simulator.replica_plan import scheduler_limits
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk, SchedulerLimits
-from servecast.simulator.simulate import scheduler_limits, simulate
+from servecast.simulator.simulate import simulate
 from servecast.simulator.vllm_async_scheduler import VllmAsyncScheduler
 from servecast.timewarp.emulate import Emulation, emulate
 from servecast.timewarp.mode import Mode

@@ -17,8 +17,9 @@ from servecast.primitives.pipeline import stage_costs
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.records import Records
+from servecast.simulator.replica_plan import scheduler_limits
 from servecast.simulator.scheduler_pass import SchedulerPass
-from servecast.simulator.simulate import scheduler_limits, simulate
+from servecast.simulator.simulate import simulate
 from servecast.simulator.stepped_device import DeviceStep, SteppedDevice
 from servecast.simulator.stepped_engine import SteppedEngine
 from servecast.simulator.stepped_options import SteppedOptions

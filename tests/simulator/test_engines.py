@@ -11,7 +11,7 @@ from servecast.primitives.deployment import Deployment
 from servecast.primitives.speculation import Speculation
 from servecast.simulator.async_engine import AsyncEngine
 from servecast.simulator.engine import Engine
-from servecast.simulator.engines import engines_of, takes_every_step
+from servecast.simulator.engines import engine_of, takes_every_step
 from servecast.simulator.scheduler import SchedulerLimits
 from servecast.simulator.simulate import simulate
 from servecast.simulator.stepped_engine import SteppedEngine
@@ -24,16 +24,15 @@ NGRAM = Speculation("ngram", 2, (0.6, 0.4))
 LIMITS = SchedulerLimits(8, 64, 256, 40)
 
 
-def kinds(deployment: Deployment) -> list[type]:
+def kind(deployment: Deployment) -> type:
     cost = ConstantStepCost(1_000_000)
     stages = [cost] * deployment.pipeline_parallel_size
-    engines = engines_of(deployment, LIMITS, stages, VllmScheduler, schedules_ahead=False)
-    return [type(engine) for engine in engines]
+    return type(engine_of(deployment, LIMITS, stages, VllmScheduler, schedules_ahead=False))
 
 
 def test_plain_engines_skip() -> None:
-    assert kinds(replace(DENSE, replicas=2)) == [Engine, Engine]
-    assert kinds(replace(DENSE, async_scheduling=True)) == [AsyncEngine]
+    assert kind(DENSE) is Engine
+    assert kind(replace(DENSE, async_scheduling=True)) is AsyncEngine
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_plain_engines_skip() -> None:
 )
 def test_what_cannot_be_skipped_is_stepped_through(deployment: Deployment) -> None:
     assert takes_every_step(deployment)
-    assert kinds(deployment) == [SteppedEngine]
+    assert kind(deployment) is SteppedEngine
 
 
 def test_no_drafts_is_no_speculation() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from servecast.primitives.memory import ledger
 from servecast.search.vllm_arguments import arguments, words
-from servecast.simulator.simulate import scheduler_limits
+from servecast.simulator.replica_plan import scheduler_limits
 from servecast.timewarp.arrivals import OpenLoop
 from servecast.timewarp.clock import VirtualClock
 from servecast.timewarp.device import VirtualDevice

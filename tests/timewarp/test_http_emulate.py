@@ -11,7 +11,7 @@ from servecast.errors import InputError, ServecastError, UnsupportedError
 from servecast.primitives.memory import ledger
 from servecast.search.vllm_arguments import arguments, words
 from servecast.simulator.records import Records
-from servecast.simulator.simulate import scheduler_limits
+from servecast.simulator.replica_plan import scheduler_limits
 from servecast.timewarp.emulate import emulate
 from servecast.timewarp.http_emulate import ServerEmulation, emulate_server
 from servecast.timewarp.mode import Mode

@@ -9,7 +9,7 @@ import pytest
 from servecast.errors import InputError, ServecastError
 from servecast.primitives.memory import ledger
 from servecast.search.vllm_arguments import arguments, words
-from servecast.simulator.simulate import scheduler_limits
+from servecast.simulator.replica_plan import scheduler_limits
 from servecast.timewarp.emulate import emulate
 from tests.constant_cost import ConstantStepCost
 from tests.timewarp.emulated_cases import PLAIN, break_vllm, burst

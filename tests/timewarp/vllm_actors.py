@@ -16,8 +16,8 @@ from pathlib import Path
 from servecast.errors import ServecastError
 from servecast.primitives.memory import ledger
 from servecast.search.vllm_arguments import arguments, words
+from servecast.simulator.replica_plan import scheduler_limits
 from servecast.simulator.request import Request
-from servecast.simulator.simulate import scheduler_limits
 from servecast.timewarp.actor import act
 from servecast.timewarp.arrivals import OpenLoop
 from servecast.timewarp.clock import VirtualClock
