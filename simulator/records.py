@@ -37,7 +37,7 @@ class Records:
     def __len__(self) -> int:
         return len(self.index)
 
-    def rows(self, rows: slice) -> Records:
+    def rows(self, rows: slice | Ints) -> Records:
         """Some of the requests."""
         return Records(*[getattr(self, field.name)[rows] for field in fields(self)])
 

@@ -14,10 +14,9 @@ from servecast.primitives.stated_pool import StatedPool
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.any_engine import AnyEngine
-from servecast.simulator.fleet.clients import ClosedLoop, open_loop
 from servecast.simulator.fleet.cluster import Cluster
 from servecast.simulator.fleet.router import ROUTERS
-from servecast.simulator.fleet.session_clients import SessionClients
+from servecast.simulator.fleet.serve import serve
 from servecast.simulator.lone_engine import serve_closed_loop, serve_open_loop
 from servecast.simulator.records import merge
 from servecast.simulator.replica_plan import ReplicaPlan, replica_plan
@@ -91,25 +90,13 @@ def run(plan: ReplicaPlan, workload: Workload) -> Result:
 def _serve(
     engines: Sequence[AnyEngine], deployment: Deployment, workload: Workload, admission: Admission
 ) -> None:
-    router, requests = ROUTERS[deployment.routing](), admission.requests()
-    sessions = workload.sessions
-    if len(engines) == 1 and router.is_static and sessions is None:
+    router = ROUTERS[deployment.routing]()
+    if len(engines) == 1 and router.is_static and workload.sessions is None:
+        requests = admission.requests()
         if workload.concurrency is None:
             serve_open_loop(engines[0], requests)
         else:
             serve_closed_loop(engines[0], requests, workload.concurrency, workload.think_ns)
         return
     env = simpy.Environment(initial_time=0)
-    if sessions is not None:
-        followed = SessionClients(env, admission, workload, sessions)
-        cluster = Cluster(env, engines, router, followed.finished)
-        followed.start(cluster)
-    elif workload.concurrency is None:
-        cluster = Cluster(env, engines, router)
-        env.process(open_loop(cluster, requests))
-    else:
-        clients = ClosedLoop(env, requests, workload.think_ns)
-        cluster = Cluster(env, engines, router, clients.next_request)
-        clients.start(cluster, workload.concurrency)
-    env.run()
-    cluster.drain()
+    serve(env, workload, admission, lambda on_finish: Cluster(env, engines, router, on_finish))

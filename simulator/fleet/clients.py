@@ -1,4 +1,4 @@
-"""Clients in front of a cluster, as simpy processes."""
+"""Clients in front of whatever serves them, as simpy processes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import simpy
 
 from servecast.simulator.fleet.alarm import REQUESTS_ARRIVE, Alarm
-from servecast.simulator.fleet.cluster import Cluster
+from servecast.simulator.fleet.front import Front
 from servecast.simulator.request import Request
 
 Process = Generator[simpy.Event, Any, None]
 
 
-def open_loop(cluster: Cluster, requests: Iterable[Request]) -> Process:
+def open_loop(front: Front, requests: Iterable[Request]) -> Process:
     """Clients that send each request at its arrival time, whatever happens."""
-    now = int(cluster.env.now)
+    now = int(front.env.now)
     for request in requests:
-        if cluster.is_watched and request.arrival_ns > now:
-            yield cluster.env.timeout(request.arrival_ns - now)
+        if front.is_watched and request.arrival_ns > now:
+            yield front.env.timeout(request.arrival_ns - now)
             now = request.arrival_ns
-        cluster.submit(request)
+        front.submit(request)
 
 
 class ClosedLoop:
@@ -31,11 +31,11 @@ class ClosedLoop:
         self._env = env
         self._requests = iter(requests)
         self._think_ns = think_ns
-        self._cluster: Cluster | None = None
+        self._front: Front | None = None
 
-    def start(self, cluster: Cluster, concurrency: int) -> None:
+    def start(self, front: Front, concurrency: int) -> None:
         """Send the first requests, all at once."""
-        self._cluster = cluster
+        self._front = front
         for _ in range(concurrency):
             self._send()
 
@@ -48,6 +48,6 @@ class ClosedLoop:
 
     def _send(self) -> None:
         request = next(self._requests, None)
-        if request is not None and self._cluster is not None:
+        if request is not None and self._front is not None:
             request.arrival_ns = int(self._env.now)
-            self._cluster.submit(request)
+            self._front.submit(request)

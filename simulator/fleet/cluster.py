@@ -32,7 +32,7 @@ class Cluster:
         on_finish: Callable[[Request], None] | None = None,
     ) -> None:
         self.env = env
-        self.engines = engines
+        self.engines = list(engines)
         self.queue: deque[Request] = deque()
         """Requests that no replica has a place for."""
         self._router = router

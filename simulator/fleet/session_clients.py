@@ -9,7 +9,7 @@ import simpy
 
 from servecast.simulator.admission import Admission
 from servecast.simulator.fleet.alarm import REQUESTS_ARRIVE, Alarm
-from servecast.simulator.fleet.cluster import Cluster
+from servecast.simulator.fleet.front import Front
 from servecast.simulator.request import Request
 from servecast.traces.sessions import Sessions
 from servecast.traces.workload import Workload
@@ -40,11 +40,11 @@ class SessionClients:
         self._session: list[int] = sessions.numbers().tolist()
         self._unfinished = Counter(self._session)
         self._to_begin: deque[int] = deque()
-        self._cluster: Cluster | None = None
+        self._front: Front | None = None
 
-    def start(self, cluster: Cluster) -> None:
+    def start(self, front: Front) -> None:
         """Send first requests when they arrive, or as many as the closed loop has at once."""
-        self._cluster = cluster
+        self._front = front
         concurrency = self._workload.concurrency
         if concurrency is not None:
             self._to_begin.extend(self._first[concurrency:])
@@ -70,6 +70,6 @@ class SessionClients:
         request = self._admission.request(row)
         if request is None:
             self._over(row)
-        elif self._cluster is not None:
+        elif self._front is not None:
             request.arrival_ns = int(self._env.now)
-            self._cluster.submit(request)
+            self._front.submit(request)

@@ -1,0 +1,59 @@
+"""What one run of a fleet found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+
+from servecast.primitives.step_cost import StepCost
+from servecast.simulator.fleet.fleet import Fleet, Pool
+from servecast.simulator.fleet.member import Member
+from servecast.simulator.records import Records
+from servecast.simulator.served import Served
+
+
+@dataclass(frozen=True)
+class FleetResult(Served):
+    """One run of a fleet under a workload; `members` are in the order of `logs`."""
+
+    fleet: Fleet
+    members: Sequence[Member]
+
+    @property
+    def gpu_hours(self) -> float:
+        """All GPUs for as long as they were occupied, between first arrival and last token."""
+        return sum(self._hours(member) for member in self.members)
+
+    @property
+    def usd_spent(self) -> float:
+        """The price of those hours; NaN where one is not known."""
+        return sum(self._hours(member) * _price(member.pool) for member in self.members)
+
+    @property
+    def caches_prefixes(self) -> bool:
+        """Whether its engines have a prefix cache: all of them or none."""
+        return self.fleet.pools[0].deployment.enable_prefix_caching
+
+    def of_pool(self, pool: Pool) -> Records:
+        """The requests whose last token came from `pool`."""
+        numbers = [number for number, member in enumerate(self.members) if member.pool is pool]
+        rows = np.flatnonzero(np.isin(self.records.replica, numbers))
+        return self.records.rows(rows)
+
+    @property
+    def _step_costs(self) -> Sequence[StepCost]:
+        return [member.plan.stages[0] for member in self.members]
+
+    def _hours(self, member: Member) -> float:
+        if not len(self.records):
+            return 0.0
+        first, last = self.records.arrival_ns.min(), self.records.finish_ns.max()
+        return member.gpu_hours(int(first), int(last))
+
+
+def _price(pool: Pool) -> float:
+    price = pool.deployment.usd_per_gpu_hour
+    return nan if price is None else price
