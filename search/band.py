@@ -11,8 +11,11 @@ from servecast.primitives.host_time import HostTime
 from servecast.primitives.mixed_attention import MixedRatio
 from servecast.primitives.model import Attention
 from servecast.primitives.operations import Operation, Quantity
+from servecast.simulator.fleet.fleet_result import FleetResult
+from servecast.simulator.fleet.simulate_fleet import simulate_fleet
 from servecast.simulator.metrics import batched_half_width
 from servecast.simulator.result import Result
+from servecast.simulator.served import Served
 from servecast.simulator.simulate import simulate
 from servecast.simulator.slo import Slo
 from servecast.traces.workload import Workload
@@ -88,7 +91,7 @@ def reached(
     return banded(result, slos, fast, slow)
 
 
-def banded(result: Result, slos: Sequence[Slo], fast: Result, slow: Result) -> list[Reached]:
+def banded(result: Served, slos: Sequence[Slo], fast: Served, slow: Served) -> list[Reached]:
     """Each SLO's value with its band, from two runs with faster and with slower steps."""
     bands: list[Reached] = []
     for slo in slos:
@@ -96,6 +99,26 @@ def banded(result: Result, slos: Sequence[Slo], fast: Result, slow: Result) -> l
         low, _, high = sorted((fast.reached(slo, slos), value, slow.reached(slo, slos)))
         bands.append(Reached(slo, value, low, high, sampling))
     return bands
+
+
+def fleet_reached(
+    result: FleetResult,
+    workload: Workload,
+    slos: Sequence[Slo],
+    source: CostSource,
+    error: float,
+) -> list[Reached]:
+    """As `reached`, of a fleet whose engines take the host time of their defaults."""
+
+    def again(factor: float) -> FleetResult:
+        return simulate_fleet(
+            result.fleet,
+            workload,
+            source=Scaled(source, factor),
+            host=lambda deployment: _scaled(HostTime.of(deployment), factor),
+        )
+
+    return banded(result, slos, again(1 - error), again(1 + error))
 
 
 def _simulated(result: Result, workload: Workload) -> Again:
@@ -106,7 +129,7 @@ def _scaled(host: HostTime, factor: float) -> HostTime:
     return HostTime(**{name: seconds * factor for name, seconds in asdict(host).items()})
 
 
-def _sampling(result: Result, slo: Slo, slos: Sequence[Slo]) -> float:
+def _sampling(result: Served, slo: Slo, slos: Sequence[Slo]) -> float:
     if slo.metric in ("throughput", "goodput", "itl"):
         return float("nan")
     return batched_half_width(result.records, lambda part: result.among(part).reached(slo, slos))

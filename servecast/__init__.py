@@ -9,13 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from servecast.api import emulate, recommend, simulate
+    from servecast.api import emulate, recommend, simulate, simulate_fleet
     from servecast.errors import ServecastError
     from servecast.loading import load, loads
     from servecast.scenario import Scenario
 
 __version__ = "0.1.0"
-__all__ = ["Scenario", "ServecastError", "emulate", "load", "loads", "recommend", "simulate"]
+__all__ = [
+    "Scenario",
+    "ServecastError",
+    "emulate",
+    "load",
+    "loads",
+    "recommend",
+    "simulate",
+    "simulate_fleet",
+]
 
 _HOMES = {
     "Scenario": "servecast.scenario",
@@ -25,6 +34,7 @@ _HOMES = {
     "loads": "servecast.loading",
     "recommend": "servecast.api",
     "simulate": "servecast.api",
+    "simulate_fleet": "servecast.api",
 }
 
 

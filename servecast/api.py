@@ -5,12 +5,15 @@ from __future__ import annotations
 from servecast.choices import Choice
 from servecast.domain import deployment, workload
 from servecast.emulation import run
+from servecast.fleets import fleet
 from servecast.primitives.corrected_source import default_source
 from servecast.question import question
 from servecast.scenario import Scenario
 from servecast.search import recommend as search
 from servecast.search.recommend import Recommendation
 from servecast.simulator import simulate as simulator
+from servecast.simulator.fleet import simulate_fleet as fleet_simulator
+from servecast.simulator.fleet.fleet_result import FleetResult
 from servecast.simulator.result import Result
 from servecast.timewarp.emulate import DEFAULT, Emulation
 from servecast.timewarp.mode import Mode
@@ -19,6 +22,11 @@ from servecast.timewarp.mode import Mode
 def simulate(scenario: Scenario, choice: Choice | None = None) -> Result:
     """The run of a fixed scenario; `choice` fixes what it leaves open. Writes nothing."""
     return simulator.simulate(deployment(scenario, choice or {}), workload(scenario))
+
+
+def simulate_fleet(scenario: Scenario) -> FleetResult:
+    """The run of a fixed scenario with pools. Writes nothing."""
+    return fleet_simulator.simulate_fleet(fleet(scenario), workload(scenario))
 
 
 def emulate(scenario: Scenario, choice: Choice | None = None, mode: Mode = DEFAULT) -> Emulation:

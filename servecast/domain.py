@@ -10,7 +10,7 @@ from types import MappingProxyType
 from servecast.checks import price, spec, speculation, weights_dtype
 from servecast.choices import Choice, Value
 from servecast.engine_limits import Target
-from servecast.errors import InfeasibleError
+from servecast.errors import InfeasibleError, UnsupportedError
 from servecast.fields import first
 from servecast.primitives.deployment import Deployment
 from servecast.scenario import Scenario
@@ -23,11 +23,12 @@ _NOTHING_OPEN: Mapping[str, Value] = MappingProxyType({})
 def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment:
     """The deployment at one point of the scenario's space; what is not stated, the engine sets.
 
-    InputError where `choice` leaves something open or the engine refuses the limits; beyond the
-    budget of GPUs, InfeasibleError. `replicas: auto` is as many as fit, unless `choice` has it.
+    InputError where something is left open or refused by the engine; InfeasibleError beyond the
+    budget; UnsupportedError for pools. `replicas: auto`: as many as fit, unless `choice` has it.
     """
     from servecast.primitives.catalogue import accelerator
 
+    require_one_pool(scenario)
     fixed = scenario.at(choice)
     options, model, version = fixed.deployment, spec(fixed), fixed.engine.version[0]
     device = accelerator(fixed.hardware.gpu[0])
@@ -60,6 +61,15 @@ def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment
         policy=limits.policy,
         speculation=speculation(fixed),
     )
+
+
+def require_one_pool(scenario: Scenario) -> None:
+    """UnsupportedError for a scenario whose replicas differ: it has no single deployment."""
+    if scenario.pools:
+        raise UnsupportedError(
+            "a scenario with `pools` is simulated only",
+            hint="run `servecast simulate`, or take `pools` out",
+        )
 
 
 def workload(scenario: Scenario) -> Workload:

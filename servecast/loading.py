@@ -16,6 +16,8 @@ from servecast.document import Document, read_document
 from servecast.engine_forms import FORMS, engine_stated
 from servecast.errors import InputError
 from servecast.faults import Fault, Place, ScenarioError
+from servecast.fleets import pool_values
+from servecast.pools import PoolSection
 from servecast.reading import Forms, faults_of, written
 from servecast.scenario import Scenario
 from servecast.sections import Engine, Hardware
@@ -26,6 +28,7 @@ _FORMS: Forms = {
     "": Scenario,
     "hardware": Hardware,
     "engine": Engine,
+    "pools": PoolSection,
     "deployment.speculation": SpeculationOptions,
     "deployment.speculation.acceptance.<decay>": Decay,
     "workload.<trace>": TraceTraffic,
@@ -66,6 +69,8 @@ def loads(text: str, *, folder: Path | None = None, name: str = "scenario.yaml")
         faults += found
         broken = {str(fault.path[0]) for fault in found if fault.path}
     faults += _joint_faults(scenario or _patched(values, broken, context), broken)
+    if scenario is not None and not faults:
+        faults += _pool_faults(scenario, context)
     if faults or scenario is None:
         raise ScenarioError(name, _placed(faults, document))
     return scenario
@@ -91,6 +96,20 @@ def _joint_faults(scenario: Scenario, broken: set[str]) -> Iterator[Fault]:
     for needed, check in CHECKS:
         if not needed & broken:
             yield from check(scenario)
+
+
+def _pool_faults(scenario: Scenario, context: Mapping[str, object]) -> Iterator[Fault]:
+    """What is wrong in a pool together with what it shares with the others."""
+    for index, pool in enumerate(scenario.pools):
+        values = pool_values(scenario, pool)
+        engine = engine_stated(values)
+        try:
+            own = Scenario.model_validate(values, context={**context, "engine": engine})
+            found: Iterable[Fault] = _joint_faults(own, set())
+        except ValidationError as error:
+            found = faults_of(error, values, {**_FORMS, "deployment": FORMS[engine]}, engine)
+        for fault in found:
+            yield replace(fault, path=("pools", index, *fault.path))
 
 
 def _patched(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from servecast.checks import spec, weights_dtype
-from servecast.domain import deployment, workload
+from servecast.domain import deployment, require_one_pool, workload
 from servecast.engine_names import TITLES
 from servecast.errors import InputError, UnsupportedError
 from servecast.options import VllmOptions
@@ -46,6 +46,7 @@ def question(
 
     UnsupportedError for engines that are not searched, or that no files are written for.
     """
+    require_one_pool(scenario)
     if scenario.engine.name != "sglang":
         require_vllm(scenario, "not searched yet, and no files are written to start one")
     elif current:
@@ -124,7 +125,7 @@ def _drafts(scenario: Scenario, command: ServeCommand, model: ModelSpec) -> Spec
             f"the command drafts by {stated.method}, and nothing says how much is accepted",
             hint=f"state deployment.speculation in the scenario, with method {stated.method}",
         )
-    drafts = options.drafting(stated.num_speculative_tokens, stated.model)
+    drafts = options.drafting(stated.num_speculative_tokens, stated.by_batch, stated.model)
     return drafts.value(model, weights_dtype(model, command.weights_dtype), scenario.seed)
 
 

@@ -20,6 +20,7 @@ from servecast.fields import Section
 from servecast.model_names import ModelName
 from servecast.options import VllmOptions
 from servecast.plain import sequence
+from servecast.pools import PoolSection
 from servecast.sections import Engine, Hardware
 from servecast.simulator.objective import Objective, parse_objective
 from servecast.simulator.slo import Slo, parse_slo
@@ -78,6 +79,8 @@ class Scenario(Section):
     engine: Engine
     deployment: AnyOptions = Field(default_factory=options_absent)
     """In the form of the engine."""
+    pools: tuple[PoolSection, ...] = ()
+    """Where replicas differ; absent: `deployment.replicas` that are alike."""
     workload: Traffic
     slo: Annotated[tuple[SloLine, ...], _ONE_OR_MANY] = ()
     objective: Annotated[

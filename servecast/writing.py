@@ -12,7 +12,7 @@ from servecast.whole_files import explained, packed_text, replacing
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from servecast.simulator.result import Result
+    from servecast.simulator.served import Served
 
 
 def require_writable(folder: Path) -> None:
@@ -31,7 +31,7 @@ def write_text(path: Path, text: str) -> None:
         scratch.write_text(text, encoding="utf-8")
 
 
-def write_records(path: Path, result: Result) -> None:
+def write_records(path: Path, result: Served) -> None:
     """One row a request, as CSV (compressed where the name ends in .gz); times in seconds."""
     import pandas
 

@@ -69,13 +69,14 @@ def emulate(
 
     vLLM, SGLang or transformers: `servecast doctor`. Exit code 3 if it misses an SLO or overloads.
     """
-    from servecast.domain import deployment
+    from servecast.domain import deployment, require_one_pool
     from servecast.emulation import require_engine
     from servecast.loading import load
     from servecast.pricing import pricing
 
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     found = load(scenario)
+    require_one_pool(found)
     front = Front.PROCESSES if processes else Front.SERVER if server else Front.NONE
     mode = Mode(flow, step, log_batches=batches is not None, front=front)
     require_engine(found.engine.name, None, mode)  # before a long trace is read

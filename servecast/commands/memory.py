@@ -112,11 +112,13 @@ def _of_deployment(out: Output, asked: NamedDeployment) -> None:
 
 
 def _of_scenario(out: Output, what: str | None) -> None:
+    from servecast.domain import require_one_pool
     from servecast.loading import builtin, load
     from servecast.question import require_vllm, space_of
     from servecast.search.space import grouped
 
     asked = load(what) if what else builtin()
+    require_one_pool(asked)
     require_vllm(asked, "not laid out in a GPU's memory yet")
     space = space_of(asked)
     found = [_priced(space, choice) for choice in space.choices()]

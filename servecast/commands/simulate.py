@@ -48,6 +48,8 @@ def simulate(
     found = load(scenario)
     for warning in found.warnings:
         out.note(warning)
+    if found.pools:
+        return _simulate_fleet(out, found, calibration, costs, records)
     deployed = deployment(found, choice_of(found, at or []))
     priced = pricing(out, found, deployed, calibration=calibration, costs=costs)
     _simulate(out, found, deployed, priced, records)
@@ -77,6 +79,46 @@ def _simulate(
         if beyond := priced.unseen(result):
             out.line(beyond)
         show_reached(out, bands, priced.error)
+        if records is not None:
+            out.note(f"\nwrote {literal(records)}")
+    if result.is_overloaded or not all(band.is_met for band in bands):
+        raise typer.Exit(3)
+
+
+def _simulate_fleet(
+    out: Output,
+    scenario: Scenario,
+    calibration: Path | None,
+    costs: Path | None,
+    records: Path | None,
+) -> None:
+    from servecast.domain import workload
+    from servecast.errors import InputError
+    from servecast.fleet_tables import fleet_json, show_fleet
+    from servecast.fleets import fleet
+    from servecast.primitives.corrected_source import default_source
+    from servecast.primitives.roofline import RELATIVE_ERROR
+    from servecast.search.band import fleet_reached
+    from servecast.simulator.fleet.simulate_fleet import simulate_fleet
+    from servecast.tables import show_reached
+    from servecast.writing import write_records
+
+    if calibration is not None or costs is not None:
+        raise InputError(
+            "--calibration and --costs are of one deployment, and the scenario has pools",
+            hint="leave them out, or simulate a scenario of one pool alone",
+        )
+    traffic, source = workload(scenario), default_source()
+    with out.progress(f"simulating {len(traffic):,} requests"):
+        result = simulate_fleet(fleet(scenario), traffic, source=source)
+        bands = fleet_reached(result, traffic, scenario.slo, source, RELATIVE_ERROR)
+    if records is not None:
+        write_records(records, result)
+    if out.json_mode:
+        out.data(fleet_json(result, bands))
+    else:
+        show_fleet(out, result)
+        show_reached(out, bands, RELATIVE_ERROR)
         if records is not None:
             out.note(f"\nwrote {literal(records)}")
     if result.is_overloaded or not all(band.is_met for band in bands):

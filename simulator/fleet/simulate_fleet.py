@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import simpy
 
 from servecast.primitives.cost import CostSource
+from servecast.primitives.deployment import Deployment
 from servecast.primitives.host_time import HostTime
 from servecast.simulator.fleet.cluster import Cluster
 from servecast.simulator.fleet.fleet import Fleet
@@ -22,16 +25,16 @@ def simulate_fleet(
     workload: Workload,
     *,
     source: CostSource | None = None,
-    host: HostTime | None = None,
+    host: Callable[[Deployment], HostTime] = HostTime.of,
 ) -> FleetResult:
-    """Run `workload` through `fleet`; a host time that is left out is each engine's default.
+    """Run `workload` through `fleet`; `host` is that of engines, their default if left out.
 
     Raises UnsupportedError for what the simulator does not model, InfeasibleError where a model
     does not fit, InputError where no request fits the model length.
     """
     members: list[Member] = []
     for pool in fleet.pools:
-        plan = replica_plan(pool.deployment, workload, source=source, host=host)
+        plan = replica_plan(pool.deployment, workload, source=source, host=host(pool.deployment))
         for _ in range(pool.deployment.replicas):
             members.append(Member(pool, plan, plan.engine(len(members))))
     admission = members[0].plan.admission(workload)
@@ -50,6 +53,7 @@ def simulate_fleet(
         rejected=admission.rejected,
         truncated=admission.truncated,
         is_open_loop=workload.is_open_loop,
+        classes=workload.classes,
         fleet=fleet,
         members=members,
     )
