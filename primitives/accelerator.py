@@ -34,12 +34,15 @@ class Accelerator:
     """Dense peak FLOP/s by format; a format that the device lacks is absent."""
     link: Link
     tdp_w: float | None
+    """The most that the whole device draws for long."""
     usd_per_hour: float | None
     """A public on-demand price, or None where none was found; the scenario's own price wins."""
     confidence: Confidence
     source: str
     network_bytes_per_s: float | None = None
     """Of its own adapter towards other nodes, one way; None where not known."""
+    idle_w: float | None = None
+    """What it draws while it serves nothing; None where nobody has published that."""
 
     def peak_flops(self, dtype: Dtype) -> float:
         """Dense peak FLOP/s for matrix products in `dtype`.

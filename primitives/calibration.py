@@ -10,6 +10,7 @@ from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.coefficients import shipped
 from servecast.primitives.cost import CostSource
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.exchanges import Collective, ExpertExchange, Send
 from servecast.primitives.host_time import HostTime
 from servecast.primitives.operations import (
     AllReduce,
@@ -59,7 +60,7 @@ class CalibratedSource(ScaledSource):
 
 def compute_share(operation: Operation, device: Accelerator) -> Quantity:
     """How far FLOPs and not bytes bound an operation at the device's peaks: 0 to 1."""
-    if isinstance(operation, AllReduce | Elementwise):
+    if isinstance(operation, AllReduce | Collective | Send | ExpertExchange | Elementwise):
         return 0.0
     dtype = operation.dtype if isinstance(operation, Gemm | MoeExperts) else Dtype.BF16
     compute = operation.flops / device.peak_flops(dtype)

@@ -8,9 +8,12 @@ decode group's attention, and each prefill chunk's attention.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.exchanges import Collective, Send
+from servecast.primitives.expert_operations import OF_ALL_RANKS, expert_operations
 from servecast.primitives.latent_operations import latent_decode, latent_prefill
 from servecast.primitives.model import (
     Attention,
@@ -28,7 +31,6 @@ from servecast.primitives.operations import (
     DeltaRule,
     Elementwise,
     Gemm,
-    MoeExperts,
     Operation,
     PrefillAttention,
     Quantity,
@@ -50,15 +52,34 @@ def token_operations(deployment: Deployment, tokens: Quantity) -> Counted:
         parts: list[Iterator[Operation]] = []
         if group.mixer is not None:
             local = sharding.local_mixer(group.mixer)
-            parts.append(_mixer_operations(deployment, group, local, tokens))
+            mixed = _mixer_operations(deployment, group, local, tokens)
+            parts.append(chain(mixed, _sum(sharding, row)))
         if group.ffn is not None:
             parts.append(_ffn_operations(deployment, sharding, group, tokens))
         for part in parts:
             yield group.count, Elementwise(4 * row)  # residual add and norm
             for operation in part:
                 yield group.count, operation
-            if sharding.tensor_parallel_size > 1:
-                yield group.count, AllReduce(row, sharding.tensor_parallel_size)
+
+
+def own_operations(deployment: Deployment, tokens: Quantity) -> Counted:
+    """What of `token_operations` a data-parallel rank computes alone, with so many of its own."""
+    for count, operation in token_operations(deployment, tokens):
+        if not isinstance(operation, OF_ALL_RANKS):
+            yield count, operation
+
+
+def shared_operations(deployment: Deployment, tokens: Quantity) -> Counted:
+    """What of it data-parallel ranks compute together, with so many tokens of all of them."""
+    for count, operation in token_operations(deployment, tokens / deployment.data_parallel_size):
+        if isinstance(operation, OF_ALL_RANKS):
+            yield count, operation
+
+
+def _sum(sharding: Sharding, row: Quantity) -> Iterator[Operation]:
+    """What tensor-parallel ranks have computed is added up."""
+    if sharding.tensor_parallel_size > 1:
+        yield AllReduce(row, sharding.tensor_parallel_size)
 
 
 def _products(
@@ -109,30 +130,25 @@ def _ffn_operations(
     ffn, hidden, narrow = group.ffn, deployment.model.hidden, deployment.weights_dtype
     if ffn is None:
         return
-    local, data = sharding.local_ffn(ffn), sharding.data_parallel_size
+    local = sharding.local_ffn(ffn)
     plain = [m for m in ffn_matrices(local, hidden) if not m.name.startswith("expert_")]
+    row, tp = tokens * hidden * ACTIVATION_BYTES, sharding.tensor_parallel_size
+    is_shared_out = isinstance(ffn, MoeFfn) and sharding.copies_shared_experts
     if isinstance(ffn, MoeFfn) and isinstance(local, MoeFfn):
         router = next(m for m in ffn_matrices(ffn, hidden) if m.name == "router")
         plain = [router, *(m for m in plain if m.name != "router")]  # copied to every rank
-        yield MoeExperts(
-            tokens=tokens * data,
-            experts=ffn.experts,
-            local_experts=local.experts,
-            experts_per_token=ffn.experts_per_token,
-            hidden=ffn.latent_width or hidden,
-            width=local.width,
-            matrices=3 if ffn.gated else 2,
-            dtype=narrow,
-            multiplied_in=Dtype.FP8 if deployment.experts_kernel == "mxfp8" else None,
-        )
-        if data > 1:  # each data rank's tokens to all of them, and their sums back
-            yield AllReduce(tokens * data * hidden * ACTIVATION_BYTES, data)
+        yield from expert_operations(deployment, sharding, ffn, tokens)
+        tokens = tokens / tp if is_shared_out else tokens
         width = local.shared_width
     else:
         width = local.width if isinstance(local, DenseFfn) else 0
     yield from _products(plain, tokens, narrow, wide_dtype(narrow))
     if width:
         yield Elementwise(tokens * (3 if ffn.gated else 2) * width * ACTIVATION_BYTES)
+    if is_shared_out:
+        yield Collective("all_gather", row, tp, cdiv(tp, deployment.accelerator.link.domain))
+    else:
+        yield from _sum(sharding, row)
 
 
 def head_operations(deployment: Deployment, sequences: Quantity) -> Counted:
@@ -145,14 +161,17 @@ def head_operations(deployment: Deployment, sequences: Quantity) -> Counted:
     yield 1, Elementwise(sequences * model.vocab * 3 * 4)  # fp32 logits: cast, penalties, sample
 
 
-def handover_operations(deployment: Deployment, tokens: Quantity) -> Counted:
+def handover_operations(
+    deployment: Deployment, tokens: Quantity, *, leaves_node: bool = False
+) -> Counted:
     """What a pipeline stage sends to the next one for `tokens` tokens: hidden state and residual.
 
-    Each tensor-parallel rank sends its part. An all-reduce of two sends as many bytes over the link
-    and waits as long for the other side, so that is the operation it is priced as.
+    Each tensor-parallel rank sends its part. Inside a node an all-reduce of two sends as many bytes
+    over the link and waits as long for the other side, so that is what it is priced as there.
     """
     row = tokens * deployment.model.hidden * ACTIVATION_BYTES
-    yield 1, AllReduce(2 * row / deployment.tensor_parallel_size, 2)
+    part = 2 * row / deployment.tensor_parallel_size
+    yield 1, Send(part) if leaves_node else AllReduce(part, 2)
 
 
 def decode_operations(

@@ -9,15 +9,28 @@ from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.policy import Policy, SglangPolicy, TrtllmPolicy
+from servecast.primitives.routing_options import Gateway, RoutingOptions
 from servecast.primitives.speculation import Speculation
 
 EngineName = Literal["vllm", "sglang", "trtllm", "transformers", "reference"]
 """The last one is a scheduler of the literature on vLLM's memory and host time."""
 SchedulingPolicy = Literal["fcfs", "priority"]
-Routing = Literal["round_robin", "central_queue"]
+Routing = Literal[
+    "round_robin",
+    "random",
+    "central_queue",
+    "least_outstanding",
+    "power_of_two",
+    "least_kv",
+    "sticky_sessions",
+    "prefix_affinity",
+    "kv_overlap",
+]
 ExpertsKernel = Literal["", "marlin", "mxfp8"]
 """What computes experts with 4-bit weights: Marlin expands them to bf16, others multiply them by
 activations of 8 bits. Empty is the engine's own choice."""
+All2AllBackend = Literal["allgather_reducescatter", "deepep_low_latency", "deepep_high_throughput"]
+"""What brings the tokens of data-parallel ranks to their experts and back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,10 @@ class Deployment:
     pipeline_parallel_size: int = 1
     data_parallel_size: int = 1
     enable_expert_parallel: bool = False
+    all2all_backend: All2AllBackend = "allgather_reducescatter"
+    expert_imbalance: float = 1.0
+    """Load of the fullest expert-parallel rank, over what its costs were measured with (routing by
+    a power law of 1.2)."""
     block_size: int = 16
     enable_prefix_caching: bool = False
     async_scheduling: bool = False
@@ -47,6 +64,9 @@ class Deployment:
     num_gpu_blocks_override: int | None = None
     """KV blocks as known from a start-up log; None lets the memory ledger compute them."""
     routing: Routing = "round_robin"
+    routing_options: RoutingOptions = RoutingOptions()
+    gateway: Gateway | None = None
+    """Who is let in to the replicas; None: everybody."""
     usd_per_gpu_hour: float | None = None
     scheduling_policy: SchedulingPolicy = "fcfs"
     """vLLM's: by priority, the least urgent of those who run gives way to who needs blocks."""

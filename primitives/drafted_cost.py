@@ -16,12 +16,15 @@ class DraftedCost:
     """A `StepCost` whose steps end with the draft model's: it computes what the target computed,
     and then one token more of each sequence for every further draft."""
 
-    def __init__(self, cost: StepCost, draft: StepCost, drafts: int) -> None:
+    def __init__(self, cost: StepCost, draft: StepCost, drafts: Sequence[int]) -> None:
         """`cost` is the target's, `draft` the draft model's, of which the host's time is no more
-        than the target's own."""
+        than the target's own; `drafts` for each sequence, by how many sequences are in the step.
+
+        Where that is none the draft model computes the batch all the same: its cache keeps up.
+        """
         self._cost = cost
         self._draft = draft
-        self._further = drafts - 1
+        self._further = [max(0, count - 1) for count in drafts]
 
     @property
     def needs_spread(self) -> bool:
@@ -40,12 +43,14 @@ class DraftedCost:
         """The target's time, with the drafts' on the device."""
         device_ns, host_ns = self._cost.step(batch)
         device_ns += self._draft.step(batch).device_ns
-        if self._further:
+        sequences = batch.sequences
+        further = self._further[sequences]
+        if further:
             context_sum = sum(
                 group.context_sum + group.query_tokens * group.sequences for group in batch.groups
             )
-            one_each = Batch((Group(1, batch.sequences, context_sum, 0, True),))
-            device_ns += self._further * self._draft.step(one_each).device_ns
+            one_each = Batch((Group(1, sequences, context_sum, 0, True),))
+            device_ns += further * self._draft.step(one_each).device_ns
         return StepTime(device_ns, host_ns)
 
 
@@ -60,4 +65,5 @@ def with_drafts(deployment: Deployment, cost: StepCost, source: CostSource) -> S
         weights_dtype=drafting.draft.weights_dtype,
         speculation=None,
     )
-    return DraftedCost(cost, CompiledStepCost(alone, source), deployment.num_drafts)
+    drafts = drafting.drafts_by_batch(deployment.max_num_seqs)
+    return DraftedCost(cost, CompiledStepCost(alone, source), drafts)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.exchanges import Collective, ExpertExchange, Send
 from servecast.primitives.operations import (
     AllReduce,
     DecodeAttention,
@@ -27,7 +28,7 @@ def ideal_s(operation: Operation, device: Accelerator) -> NDArray[np.float64]:
     match operation:
         case Elementwise():
             return np.asarray(operation.bytes / rate)
-        case AllReduce():
+        case AllReduce() | Collective() | Send() | ExpertExchange():
             return np.asarray(operation.bytes / device.link.bw_bytes_per_s)
         case DecodeAttention():
             per_token_s = max(operation.token_flops / peak, operation.token_bytes / rate)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.exchanges import Collective, ExpertExchange, Send
 
 Quantity = float | NDArray[np.float64]
 
@@ -265,5 +266,8 @@ Operation = (
     | DeltaRule
     | MoeExperts
     | AllReduce
+    | Collective
+    | Send
+    | ExpertExchange
     | Elementwise
 )

@@ -26,25 +26,16 @@ def stage_layers(layers: int, stages: int) -> list[int]:
 def stage_deployments(deployment: Deployment) -> list[Deployment]:
     """Each stage as a deployment of its own layers, in the order in which a batch passes them.
 
-    Raises UnsupportedError where it is not known which layers a stage has, or what it takes to hand
-    a batch to the next one.
+    Raises UnsupportedError where it is not known which layers a stage has.
     """
     model, stages = deployment.model, deployment.pipeline_parallel_size
     if stages == 1:
         return [deployment]
-    ranks, link = deployment.tensor_parallel_size * stages, deployment.accelerator.link
     if len(model.layers) != 1:
         raise UnsupportedError(
             f"pipeline stages of {model.name} are not priced yet: it has layers of "
             f"{len(model.layers)} kinds, and their order is not known",
             hint="set pipeline_parallel_size to 1",
-        )
-    if ranks > link.domain:
-        raise UnsupportedError(
-            f"{stages} pipeline stages of tensor_parallel_size {deployment.tensor_parallel_size} "
-            f"exceed the {link.domain} that share a node of {deployment.accelerator.name}: what "
-            "one node hands to another is not priced yet",
-            hint=f"take {link.domain} accelerators or fewer",
         )
     group = model.layers[0]
     return [
@@ -57,6 +48,16 @@ def stage_deployments(deployment: Deployment) -> list[Deployment]:
     ]
 
 
+def leaves_node(deployment: Deployment, stage: int) -> bool:
+    """Whether a rank of this stage hands its batches to one on another node.
+
+    Ranks are numbered as vLLM does: those of a stage are neighbours, stage after stage.
+    """
+    size, domain = deployment.tensor_parallel_size, deployment.accelerator.link.domain
+    ranks = range(stage * size, (stage + 1) * size)
+    return any(rank // domain != (rank + size) // domain for rank in ranks)
+
+
 def stage_costs(
     deployment: Deployment, source: CostSource, host: HostTime | None = None
 ) -> list[CompiledStepCost]:
@@ -64,11 +65,17 @@ def stage_costs(
 
     A stage reads its tokens, passes its layers and hands them on; the last one has the head.
 
-    Raises UnsupportedError as `stage_deployments` does.
+    Raises UnsupportedError as `stage_deployments` does, and where a stage's network is not known.
     """
     *others, last = stage_deployments(deployment)
     costs = [
-        CompiledStepCost(stage, source, host if place == 0 else NO_HOST, samples=False)
+        CompiledStepCost(
+            stage,
+            source,
+            host if place == 0 else NO_HOST,
+            samples=False,
+            leaves_node=leaves_node(deployment, place),
+        )
         for place, stage in enumerate(others)
     ]
     return [*costs, CompiledStepCost(last, source, NO_HOST if others else host)]

@@ -10,6 +10,7 @@ from servecast.errors import UnsupportedError
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.cost import Cost, Provenance
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.exchanges import Collective, ExpertExchange, Send
 from servecast.primitives.ideal_time import EXPANDED, arithmetic
 from servecast.primitives.mixed_attention import MixedRatio
 from servecast.primitives.model import Attention
@@ -63,6 +64,9 @@ class RooflineCoefficients:
     all_reduce_s: float = 3e-6
     all_reduce_rank_s: float = 0.75e-6
     """Latency of a small all-reduce: a constant and a term per rank."""
+    expert_exchange_s: float = 20e-6
+    """Tokens to their experts, or back: what DeepEP takes beyond its bytes (docs/expert-parallel.md
+    has the errors)."""
 
 
 RELATIVE_ERROR = 0.25
@@ -124,6 +128,13 @@ class RooflineSource:
                 return operation.bytes / reached + c.operation_s
             case AllReduce():
                 return self._all_reduce_s(operation, device)
+            case Collective():
+                return self._collective_s(operation, device)
+            case Send():
+                reached = network_bytes_per_s(device) * c.network_bandwidth
+                return operation.bytes / reached + c.network_s
+            case ExpertExchange():
+                return self._expert_exchange_s(operation, device)
         return _larger(compute, memory) + c.operation_s
 
     def _all_reduce_s(self, operation: AllReduce, device: Accelerator) -> Quantity:
@@ -139,6 +150,28 @@ class RooflineSource:
         across = AllReduce(operation.payload_bytes / inside.ranks, nodes)
         reached = network_bytes_per_s(device) * c.network_bandwidth
         return seconds + across.bytes / reached + 2 * (nodes - 1) * c.network_s
+
+    def _collective_s(self, operation: Collective, device: Accelerator) -> Quantity:
+        """Half of an all-reduce, each half with the latency of a whole one inside the node."""
+        c, inside = self.coefficients, operation.ranks // operation.nodes
+        part = Collective(operation.kind, operation.payload_bytes, inside)
+        latency = c.all_reduce_s + c.all_reduce_rank_s * inside
+        reached = device.link.bw_bytes_per_s * c.link_bandwidth
+        seconds = part.bytes / reached + latency if inside > 1 else 0.0
+        if operation.nodes == 1:
+            return seconds
+        share = Collective(operation.kind, operation.payload_bytes / inside, operation.nodes)
+        reached = network_bytes_per_s(device) * c.network_bandwidth
+        return seconds + share.bytes / reached + (operation.nodes - 1) * c.network_s
+
+    def _expert_exchange_s(self, operation: ExpertExchange, device: Accelerator) -> Quantity:
+        """The slower of the node's link and the network, which carry their parts together."""
+        c = self.coefficients
+        seconds = operation.link_bytes / (device.link.bw_bytes_per_s * c.link_bandwidth)
+        if operation.nodes > 1:
+            reached = network_bytes_per_s(device) * c.network_bandwidth
+            seconds = _larger(seconds, operation.network_bytes / reached)
+        return seconds + c.expert_exchange_s
 
     def _experts_s(self, operation: MoeExperts, device: Accelerator) -> Quantity:
         c, dtype = self.coefficients, arithmetic(operation)

@@ -78,6 +78,21 @@ class Sharding:
         both = self.tensor_parallel_size > 1 and self.data_parallel_size > 1
         return self.enable_expert_parallel and both
 
+    @property
+    def exchange_ranks(self) -> int:
+        """Ranks that send each other tokens for experts; 1 where each has those of all."""
+        if self.data_parallel_size == 1:
+            return 1
+        return self.expert_ranks if self.copies_shared_experts else self.data_parallel_size
+
+    def exchange_nodes(self, domain: int) -> int:
+        """Over how many nodes of `domain` accelerators these are spread.
+
+        Ranks of tensor parallelism are neighbours.
+        """
+        apart = self.expert_ranks // self.exchange_ranks
+        return cdiv(self.exchange_ranks, max(1, domain // apart))
+
     def kv_heads(self, kv_heads: int) -> int:
         """KV heads of one rank: at least one, copied where ranks outnumber heads."""
         return _local_kv_heads(kv_heads, self.tensor_parallel_size)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import pairwise
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from servecast.errors import InputError
+from servecast.primitives.drafts_by_batch import Ranges, check_ranges, drafts_at
+from servecast.primitives.draws import all_drawn, drawn
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.request_rates import request_rates, widest_spread
@@ -42,6 +47,9 @@ class Speculation:
     """Standard deviation, between requests, of the chance of the first draft: 0 where all are
     alike. The mean over requests is `acceptance` at every position."""
     seed: int = 0
+    num_speculative_tokens_per_batch_size: Ranges = ()
+    """How many are drafted in a step, by its requests, and never more than
+    `num_speculative_tokens`; empty: always so many."""
 
     def __post_init__(self) -> None:
         if len(self.acceptance) != self.num_speculative_tokens:
@@ -69,6 +77,7 @@ class Speculation:
                 f"{chances[1]:g} can have",
                 hint=f"give a standard deviation below {widest:.3f}, or 0 for requests all alike",
             )
+        check_ranges(self.num_speculative_tokens_per_batch_size)
 
     @property
     def uses_hidden_states(self) -> bool:
@@ -85,12 +94,32 @@ class Speculation:
         """Tokens of the budget that vLLM leaves to the drafts of each request in a step."""
         return 1 if self.method == "draft_model" else 0
 
+    @property
+    def pads_single_tokens(self) -> bool:
+        """Whether vLLM makes a lone token as wide as a step that verifies drafts: where all steps
+        are equally wide."""
+        return not self.num_speculative_tokens_per_batch_size
+
+    def drafts_by_batch(self, largest: int) -> Sequence[int]:
+        """Drafts for each request after a step of 0, 1, … up to `largest` requests."""
+        most, ranges = self.num_speculative_tokens, self.num_speculative_tokens_per_batch_size
+        return drafts_at(ranges, most, largest) if ranges else [most] * (largest + 1)
+
     def accepted(self, request: int, position: int) -> int:
         """How many drafts for the output from `position` on are accepted: a matter of these two
         alone, however the engine came there."""
-        key = f"{self.seed}/{request}/{position}".encode()
-        drawn = int.from_bytes(blake2b(key, digest_size=8).digest()) / 2**64
-        return sum(drawn < chance for chance in self.chances(request))
+        number, accepted = drawn(self.seed, request, position), 0
+        for chance in self.chances(request):
+            if number >= chance:
+                break
+            accepted += 1
+        return accepted
+
+    def all_accepted(self, request: int, first: int, last: int) -> NDArray[np.int64]:
+        """The same for the output from each position from `first` to below `last` on."""
+        numbers = all_drawn(self.seed, request, first, last)
+        rising = np.array(self.chances(request)[::-1])
+        return len(rising) - np.searchsorted(rising, numbers, side="right")
 
     def chances(self, request: int) -> tuple[float, ...]:
         """A request's own acceptance, by position."""
@@ -105,6 +134,9 @@ class Speculation:
             "method": self.method,
             "num_speculative_tokens": self.num_speculative_tokens,
         }
+        if self.num_speculative_tokens_per_batch_size:
+            ranges = self.num_speculative_tokens_per_batch_size
+            keys["num_speculative_tokens_per_batch_size"] = ranges
         if self.draft is not None and self.method != "mtp":
             keys["model"] = model or self.draft.model.name
         return json.dumps(keys)

@@ -17,6 +17,7 @@ from servecast.primitives.decomposition import (
     decode_operations,
     handover_operations,
     head_operations,
+    own_operations,
     prefill_operations,
     token_operations,
 )
@@ -76,11 +77,17 @@ class CompiledStepCost:
         host: HostTime | None = None,
         *,
         samples: bool = True,
+        leaves_node: bool = False,
+        shares_experts: bool = True,
     ) -> None:
-        """`samples` is False for a pipeline stage that hands its tokens on to the next one."""
+        """`samples` is False for a pipeline stage that hands its tokens on to the next one, and
+        `leaves_node` says whether that is on another node. Without `shares_experts` a step is what
+        a data-parallel rank computes alone.
+        """
         self.deployment = deployment
         self._source = source
-        self._samples = samples
+        self._samples, self._leaves_node = samples, leaves_node
+        self._shares_experts = shares_experts
         widest = max(deployment.max_num_batched_tokens, deployment.max_num_seqs)
         tokens = np.arange(widest + 1, dtype=np.float64)
         sequences = np.arange(deployment.max_num_seqs + 1, dtype=np.float64)
@@ -130,9 +137,13 @@ class CompiledStepCost:
 
     def step(self, batch: Batch) -> StepTime:
         """Nanoseconds of one step of `batch`: on the device, and what the host takes beyond it."""
-        tokens = sequences = attention_ns = 0
+        device_ns = self.device_ns(batch, batch.tokens)
+        return StepTime(device_ns, self.host_ns(batch, device_ns))
+
+    def device_ns(self, batch: Batch, tokens: int) -> int:
+        """Nanoseconds of a step on the device, `batch` being padded to so many tokens."""
+        sequences = attention_ns = 0
         for query_tokens, count, context_sum, spread, is_decode in batch.groups:
-            tokens += query_tokens * count
             sequences += count
             if is_decode:
                 attention_ns += self._decode_ns(count, context_sum // count, spread)
@@ -141,14 +152,18 @@ class CompiledStepCost:
         if self._mixed is not None:
             attention_ns += round((self._mixed.of(batch) - 1) * attention_ns)
         rows = batch.rows if self._drafts else sequences
-        device_ns = self._token_ns[tokens] + self._head_ns[rows] + attention_ns
+        return self._token_ns[tokens] + self._head_ns[rows] + attention_ns
+
+    def host_ns(self, batch: Batch, device_ns: int) -> int:
+        """What the engine's host code takes beyond so many nanoseconds on the device."""
+        sequences = batch.sequences
         host_ns = self._exposed_ns[sequences]
         if self._overlaps:
             hidden_ns = self._hidden_ns[sequences]
             if not batch.groups[-1].is_decode:
                 hidden_ns = max(hidden_ns, self._eager_ns)
             host_ns += max(0, hidden_ns - device_ns)
-        return StepTime(device_ns, host_ns)
+        return host_ns
 
     def decode_run(self, sequences: int, spread: int = 0) -> DecodeRun:
         """The run of decode steps with `sequences` sequences, compiled on first use."""
@@ -191,9 +206,10 @@ class CompiledStepCost:
                 )
 
     def _of_tokens(self, tokens: Quantity) -> Counted:
-        yield from token_operations(self.deployment, tokens)
+        operations = token_operations if self._shares_experts else own_operations
+        yield from operations(self.deployment, tokens)
         if not self._samples:
-            yield from handover_operations(self.deployment, tokens)
+            yield from handover_operations(self.deployment, tokens, leaves_node=self._leaves_node)
 
     def _of_rows(self, rows: Quantity) -> Counted:
         if self._samples:

@@ -13,7 +13,8 @@ from servecast.primitives.speculation import DraftModel
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
 
 Drafts = tuple[int, DraftModel | None]
-Key = tuple[str, str, int, int, str, str, bool, bool, str, Drafts]
+Exchanging = tuple[int, bool, str, float]
+Key = tuple[str, str, int, Exchanging, str, str, bool, str, Drafts]
 
 
 class StepCosts:
@@ -82,10 +83,14 @@ def step_cost_key(deployment: Deployment) -> Key:
         deployment.model.name,
         deployment.accelerator.name,
         deployment.tensor_parallel_size,
-        deployment.data_parallel_size,
+        (
+            deployment.data_parallel_size,
+            deployment.enable_expert_parallel,
+            deployment.all2all_backend,
+            deployment.expert_imbalance,
+        ),
         deployment.weights_dtype,
         deployment.kv_cache_dtype,
-        deployment.enable_expert_parallel,
         deployment.schedules_ahead,
         deployment.experts_kernel,
         (deployment.num_drafts, deployment.drafting.draft if deployment.drafting else None),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from servecast.primitives.cost_table import CostTable, TableKey
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.exchanges import Collective, ExpertExchange, Send
 from servecast.primitives.operations import (
     ACTIVATION_BYTES,
     AllReduce,
@@ -65,7 +66,10 @@ DSA_DECODE = TableKind(
 )
 DELTA = TableKind("delta_rule", _DELTA, ("new_tokens",), frozenset({"key_dim", "value_dim"}))
 MOE = TableKind("moe", _EXPERTS, ("tokens",))
-ALL_REDUCE = TableKind("all_reduce", ("ranks",), ("payload_elements",), frozenset({"ranks"}))
+_RANKS = (("ranks",), ("payload_elements",), frozenset({"ranks"}))
+ALL_REDUCE = TableKind("all_reduce", *_RANKS)
+ALL_GATHER = TableKind("all_gather", *_RANKS)
+REDUCE_SCATTER = TableKind("reduce_scatter", *_RANKS)
 
 KINDS = {
     kind.operation: kind
@@ -80,6 +84,8 @@ KINDS = {
         DELTA,
         MOE,
         ALL_REDUCE,
+        ALL_GATHER,
+        REDUCE_SCATTER,
     )
 }
 """The tables that are read, by their operation."""
@@ -112,7 +118,10 @@ def place(operation: Operation) -> Place | None:
             return Place(MOE, (*site, experts // local_experts), (tokens,))
         case AllReduce(payload_bytes, ranks):
             return Place(ALL_REDUCE, (ranks,), (payload_bytes / ACTIVATION_BYTES,))
-        case Elementwise():
+        case Collective(kind, payload_bytes, ranks, nodes):
+            found = Place(KINDS[kind], (ranks,), (payload_bytes / ACTIVATION_BYTES,))
+            return found if nodes == 1 else None
+        case Elementwise() | Send() | ExpertExchange():
             return None
 
 
@@ -160,7 +169,9 @@ def resized(operation: Operation, site: Site, at: tuple[Quantity, ...]) -> Opera
             return MoeExperts(at[0], experts, local, per_token, hidden, width, matrices, dtype)
         case AllReduce():
             return AllReduce(at[0] * ACTIVATION_BYTES, site[0])
-        case Elementwise():
+        case Collective(kind):
+            return Collective(kind, at[0] * ACTIVATION_BYTES, site[0])
+        case Elementwise() | Send() | ExpertExchange():
             return operation
 
 
@@ -223,6 +234,10 @@ def operation_of(key: TableKey) -> Operation:
             return DeltaRule(1.0, 1, 1, 1, 1)
         case kind if kind is ALL_REDUCE:
             return AllReduce(ACTIVATION_BYTES, 1)
+        case kind if kind is ALL_GATHER:
+            return Collective("all_gather", ACTIVATION_BYTES, 1)
+        case kind if kind is REDUCE_SCATTER:
+            return Collective("reduce_scatter", ACTIVATION_BYTES, 1)
         case kind if kind in (DSA_PREFILL, DSA_DECODE):
             return SparseAttention(_part_of(kind, kv_dtype), None, kv_dtype, ())
         case kind:

@@ -9,6 +9,7 @@ from typing import Self
 from servecast.primitives.cost_table import TableKey
 from servecast.primitives.deployment import EngineName, ExpertsKernel
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.exchanges import Collective, ExpertExchange, Send
 from servecast.primitives.operations import (
     AllReduce,
     DecodeAttention,
@@ -127,7 +128,7 @@ def _formats(operation: Operation, kernel: ExpertsKernel) -> tuple[str, ...]:
             return (Dtype.FP32,)
         case PrefillAttention() | DecodeAttention() | SparseAttention():
             return (*_ALIKE[Dtype.BF16], Dtype.FP8)
-        case AllReduce() | Elementwise() | DeltaRule():
+        case AllReduce() | Collective() | Send() | ExpertExchange() | Elementwise() | DeltaRule():
             return _ALIKE[Dtype.BF16]
 
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
 from servecast.search.launch import launch
+from servecast.search.proxy import balancing
 from servecast.search.replay import (
     REQUESTS_FILE,
     RESULT_FILE,
@@ -55,8 +56,8 @@ def emit(
     than the blocks that requests can use with vLLM; `model` is what the engine loads where it is
     not the model's name; `slos` become the benchmark's goodput; `why` is Markdown. Files appear
     whole or not at all, and those of an earlier deployment in `folder` are replaced. InputError
-    and UnsupportedError as `launch` raises them, before anything is written; InputError for an
-    empty workload.
+    and UnsupportedError as `launch` and `balancing` raise them, before anything is written;
+    InputError for an empty workload.
     """
     if not len(workload):
         raise InputError(
@@ -93,6 +94,7 @@ def _render(
     """Text by file name."""
     environment = _environment()
     engines = replicas(deployment)
+    proxied = {"routing": deployment.routing, "balancing": balancing(deployment)}
     context: dict[str, object] = {
         "d": deployment,
         "workload": workload,
@@ -105,9 +107,9 @@ def _render(
         "engines": engines,
         "port": _PORT,
         "router_conf": environment.get_template("nginx.conf.j2").render(
-            port=_PORT, routing=deployment.routing, servers=[f"{e.name}:{_PORT}" for e in engines]
+            port=_PORT, servers=[f"{e.name}:{_PORT}" for e in engines], **proxied
         ),
-        "routing": deployment.routing,
+        **proxied,
         "servers": [f"127.0.0.1:{engine.port}" for engine in engines],
     }
     wanted = [name for name in _FILES if name != "nginx.conf" or deployment.replicas > 1]

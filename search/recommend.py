@@ -24,7 +24,7 @@ from servecast.search.evaluator import Evaluator
 from servecast.search.optimizer import Progress, search
 from servecast.search.ranking import distinct, nearest_misses, rank
 from servecast.search.space import Candidate, Space, candidates, grouped
-from servecast.simulator.objective import PRICES, Objective
+from servecast.simulator.objective import SPENT, Objective
 from servecast.simulator.slo import Slo
 from servecast.traces.workload import Workload
 
@@ -139,7 +139,7 @@ def _evaluator(question: Question, found: Sequence[Candidate]) -> Evaluator:
     others = [default.deployment] if default else []
     if question.current is not None:
         others.append(question.current)
-    fewest = question.space.auto_replicas and any(o.name in PRICES for o in question.objectives)
+    fewest = question.space.auto_replicas and any(o.name in SPENT for o in question.objectives)
     return Evaluator(
         question.workload,
         question.slos,

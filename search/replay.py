@@ -101,10 +101,13 @@ def _pace(workload: Workload) -> list[Clause]:
 
 
 def _goodput(slos: Sequence[Slo]) -> list[Clause]:
-    """The limits that a single request must meet, in milliseconds; the tightest of each metric."""
+    """The limits that a single request must meet, in milliseconds; the tightest of each metric.
+
+    The client knows no classes, so the limits of a class are left out.
+    """
     limits_s: dict[str, float] = {}
     for slo in slos:
-        if slo.limits_requests:
+        if slo.limits_requests and slo.request_class is None:
             name = _CLIENT_NAMES.get(slo.metric, slo.metric)
             limits_s[name] = min(slo.threshold, limits_s.get(name, slo.threshold))
     bounds = [f"{name}:{limit_s * 1e3:.12g}" for name, limit_s in limits_s.items()]

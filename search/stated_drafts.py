@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast, get_args
 
 from servecast.errors import InputError, UnsupportedError
+from servecast.primitives.drafts_by_batch import Ranges, check_ranges
 from servecast.primitives.speculation import Method
 from servecast.search.command_line import CommandLine
 
@@ -31,6 +32,7 @@ _OF_ACCEPTANCE = frozenset(
     )
 )
 """Keys that bear on nothing but how much is accepted, which a scenario states."""
+_BY_BATCH = "num_speculative_tokens_per_batch_size"
 _EXAMPLE = f"write it as {OPTION} '" + '{"method": "ngram", "num_speculative_tokens": 3}' + "'"
 
 
@@ -41,6 +43,8 @@ class StatedDrafts:
     method: Method
     num_speculative_tokens: int
     model: str | None
+    by_batch: Ranges = ()
+    """Fewer in larger steps (`num_speculative_tokens_per_batch_size`)."""
 
 
 def stated_drafts(line: CommandLine) -> StatedDrafts | None:
@@ -58,14 +62,16 @@ def stated_drafts(line: CommandLine) -> StatedDrafts | None:
             f"option `{OPTION}` has num_speculative_tokens `{tokens}`, not a whole number above 0",
             hint=_EXAMPLE,
         )
-    others = set(keys) - {"method", "model", "num_speculative_tokens"} - _OF_ACCEPTANCE
+    named = {"method", "model", "num_speculative_tokens", _BY_BATCH}
+    others = set(keys) - named - _OF_ACCEPTANCE
     if others:
         raise UnsupportedError(
             f"option `{OPTION}` sets what is not modelled yet: {', '.join(sorted(others))}",
             hint="leave it out of --current to compare with the rest of the command",
         )
     is_whole = method in ("ngram", "mtp")
-    return StatedDrafts(method, tokens, None if is_whole or model is None else str(model))
+    own = None if is_whole or model is None else str(model)
+    return StatedDrafts(method, tokens, own, _ranges(keys))
 
 
 def _keys(line: CommandLine) -> dict[str, object]:
@@ -79,6 +85,21 @@ def _keys(line: CommandLine) -> dict[str, object]:
         elif name in _SHORT:
             keys[_SHORT[name]] = _plain(given.value)
     return keys
+
+
+def _ranges(keys: Mapping[str, object]) -> Ranges:
+    """The drafts by batch size; InputError where vLLM would not take them."""
+    stated = keys.get(_BY_BATCH)
+    try:
+        rows = cast("Sequence[Sequence[int]]", stated or ())
+        ranges = tuple((int(first), int(last), int(drafts)) for first, last, drafts in rows)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"option `{OPTION}` has {_BY_BATCH} `{stated}`, not a list of [first, last, drafts]",
+            hint="write it in the JSON, as [[1, 64, 3], [65, 128, 1]]",
+        ) from None
+    check_ranges(ranges)
+    return ranges
 
 
 def _object(text: str) -> Mapping[str, object]:

@@ -186,16 +186,33 @@ def price(scenario: Scenario, gpu: str) -> float | None:
     return accelerator(gpu).usd_per_hour if stated is None else stated
 
 
+def power_known(scenario: Scenario) -> Iterator[Fault]:
+    """Accelerators whose powers are not known where the objective is energy."""
+    from servecast.primitives.catalogue import accelerator, accelerators
+    from servecast.primitives.power import is_power_known
+
+    if not any(objective.name == "energy" for objective in scenario.objective):
+        return
+    known = ", ".join(device.name for device in accelerators() if is_power_known(device))
+    for gpu in scenario.hardware.gpu:
+        if not is_power_known(accelerator(gpu)):
+            yield Fault(
+                ("objective",),
+                f"what `{gpu}` draws is not known, and so no energy is",
+                f"powers are known of {known}; or take `objective: gpu_hours`",
+            )
+
+
 def share_has_limits(scenario: Scenario) -> Iterator[Fault]:
     """Attainment or goodput without any limit that a request could meet or miss."""
-    if any(slo.limits_requests for slo in scenario.slo):
-        return
+    limited = {slo.request_class for slo in scenario.slo if slo.limits_requests}
     hint = "add one such as `ttft:p95 < 500ms`"
     for index, slo in enumerate(scenario.slo):
-        if slo.metric in ("attainment", "goodput"):
+        is_limited = limited & {None, slo.request_class} if slo.request_class else limited
+        if slo.metric in ("attainment", "goodput") and not is_limited:
             yield Fault(("slo", index), f"{slo.metric} needs an SLO of ttft, tpot or e2e", hint)
     for objective in scenario.objective:
-        if objective.name == "goodput":
+        if objective.name == "goodput" and not limited:
             yield Fault(("objective",), "goodput needs an SLO of ttft, tpot or e2e", hint)
 
 
@@ -207,6 +224,7 @@ CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"deployment"}), batch_holds_sequences),
     (frozenset({"deployment"}), adaptive_threshold_is_stated),
     (frozenset({"hardware", "objective"}), price_known),
+    (frozenset({"hardware", "objective"}), power_known),
     (frozenset({"slo", "objective"}), share_has_limits),
 )
 """Each rule, with the sections that must be sound before it can be asked."""

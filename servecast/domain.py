@@ -15,7 +15,7 @@ from servecast.fields import first
 from servecast.primitives.deployment import Deployment
 from servecast.scenario import Scenario
 from servecast.traces.workload import Workload
-from servecast.traffic import FIXED, SyntheticTraffic, TraceTraffic
+from servecast.traffic import FIXED, MixedTraffic, SyntheticTraffic, TraceTraffic
 
 _NOTHING_OPEN: Mapping[str, Value] = MappingProxyType({})
 
@@ -73,11 +73,39 @@ def require_one_pool(scenario: Scenario) -> None:
 
 
 def workload(scenario: Scenario) -> Workload:
-    """The requests that arrive, drawn with the workload's seed or else the scenario's."""
+    """The requests that arrive, drawn with the workload's seed or else the scenario's.
+
+    InputError where an SLO is about a class that none of them names.
+    """
     traffic = scenario.workload
+    if isinstance(traffic, MixedTraffic):
+        found = _mixed(traffic, scenario.seed)
+    else:
+        found = _arriving(traffic, scenario.seed)
+    _require_classes(scenario, found)
+    return found
+
+
+def _mixed(traffic: MixedTraffic, seed: int) -> Workload:
+    """Each part in its class, drawn by a seed of its own."""
+    from servecast.traces.excerpts import mixed, of_class
+
+    parts = enumerate(traffic.mix.items())
+    return mixed([of_class(_arriving(part, seed + place), name) for place, (name, part) in parts])
+
+
+def _arriving(traffic: TraceTraffic | SyntheticTraffic, seed: int) -> Workload:
     if isinstance(traffic, TraceTraffic):
         return _replayed(traffic)
-    return _drawn(traffic, scenario.seed if traffic.seed is None else traffic.seed)
+    return _drawn(traffic, seed if traffic.seed is None else traffic.seed)
+
+
+def _require_classes(scenario: Scenario, found: Workload) -> None:
+    from servecast.traces.classes import NOBODY
+
+    for slo in scenario.slo:
+        if slo.request_class is not None:
+            (found.classes or NOBODY).number(slo.request_class)
 
 
 def _replicas(fixed: Scenario, stages: int) -> int:

@@ -22,7 +22,7 @@ from servecast.reading import Forms, faults_of, written
 from servecast.scenario import Scenario
 from servecast.sections import Engine, Hardware
 from servecast.speculation import Decay, SpeculationOptions
-from servecast.traffic import SyntheticTraffic, TraceTraffic
+from servecast.traffic import MixedTraffic, SyntheticTraffic, TraceTraffic
 
 _FORMS: Forms = {
     "": Scenario,
@@ -33,6 +33,7 @@ _FORMS: Forms = {
     "deployment.speculation.acceptance.<decay>": Decay,
     "workload.<trace>": TraceTraffic,
     "workload.<synthetic>": SyntheticTraffic,
+    "workload.<mix>": MixedTraffic,
 }
 
 

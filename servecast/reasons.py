@@ -62,6 +62,8 @@ def objective_text(objective: Objective, value: float) -> str:
         return f"{figure} per million output tokens"
     if objective.name == "gpu_hours":
         return f"{figure} GPU-hours per million output tokens"
+    if objective.name == "energy":
+        return f"{figure} Wh per million output tokens"
     return f"{objective} {figure}"
 
 
@@ -71,6 +73,8 @@ def objective_figure(objective: Objective, value: float) -> str:
         return f"${value:.2f}"
     if objective.name == "gpu_hours":
         return f"{value:.3g}"
+    if objective.name == "energy":
+        return f"{value:,.0f}"
     if objective.statistic is not None:
         return format_seconds(value)
     return format_rate(value, "tok" if objective.name == "throughput" else "")

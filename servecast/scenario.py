@@ -19,7 +19,7 @@ from servecast.faults import fault, shown, validating
 from servecast.fields import Section
 from servecast.model_names import ModelName
 from servecast.options import VllmOptions
-from servecast.plain import sequence
+from servecast.plain import mapping, sequence
 from servecast.pools import PoolSection
 from servecast.sections import Engine, Hardware
 from servecast.simulator.objective import Objective, parse_objective
@@ -50,6 +50,20 @@ def _listed(value: object) -> object:
     return [value] if sequence(value) is None else value
 
 
+def _slo_lines(value: object) -> object:
+    """A list of lines; those under the name of a class are about its requests."""
+    items, lines = sequence(value), list[object]()
+    for item in [value] if items is None else items:
+        classes = mapping(item)
+        if classes is None:
+            lines.append(item)
+            continue
+        for name, stated in classes.items():
+            of_class = sequence(stated) or [stated]
+            lines += [f"{name}: {line}" if isinstance(line, str) else line for line in of_class]
+    return lines
+
+
 def _named_once(objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
     for index, objective in enumerate(objectives):
         if objective in objectives[:index]:
@@ -65,6 +79,8 @@ ObjectiveLine = Annotated[
 ]
 AnyOptions = Annotated[AnyForm, BeforeValidator(options_read)]
 _ONE_OR_MANY = BeforeValidator(_listed, json_schema_input_type=str | list[str])
+_ByClass = dict[str, str | list[str]]
+_LINES = BeforeValidator(_slo_lines, json_schema_input_type=str | _ByClass | list[str | _ByClass])
 
 
 class Scenario(Section):
@@ -82,7 +98,8 @@ class Scenario(Section):
     pools: tuple[PoolSection, ...] = ()
     """Where replicas differ; absent: `deployment.replicas` that are alike."""
     workload: Traffic
-    slo: Annotated[tuple[SloLine, ...], _ONE_OR_MANY] = ()
+    slo: Annotated[tuple[SloLine, ...], _LINES] = ()
+    """Of all requests, or under the name of a class of that one's."""
     objective: Annotated[
         tuple[ObjectiveLine, ...],
         Field(min_length=1),

@@ -19,11 +19,12 @@ from pydantic import (
 from servecast.choices import Open
 from servecast.errors import InputError
 from servecast.faults import fault
-from servecast.fields import Section
+from servecast.fields import Count, Section
 from servecast.model_names import known_model
 from servecast.plain import mapping, sequence
 from servecast.primitives.acceptance import constant, decaying
 from servecast.primitives.drafters import eagle_head, mtp_layer, own_model
+from servecast.primitives.drafts_by_batch import Ranges
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.speculation import DraftModel, Method, Speculation
@@ -85,6 +86,9 @@ class SpeculationOptions(Section):
     acceptance: Acceptance
     """A chance for each position, that this draft and all before it are accepted (of a longer list
     the first ones hold), or how the chance of one more draft decays."""
+    num_speculative_tokens_per_batch_size: tuple[tuple[Count, Count, Drafts], ...] = ()
+    """vLLM's [first, last, drafts]: so many for each request of a step, by its requests; more
+    than `num_speculative_tokens` count as those."""
     request_spread: Chance = 0.0
     """Standard deviation, between requests, of the chance of the first draft."""
     model: str | None = None
@@ -114,17 +118,24 @@ class SpeculationOptions(Section):
                 )
         try:  # whoever drafts: the model is known later
             spread = self.request_spread if drafts else 0.0
-            Speculation("ngram", drafts, self._chances(drafts), None, spread)
+            ranges = self.num_speculative_tokens_per_batch_size
+            Speculation("ngram", drafts, self._chances(drafts), None, spread, 0, ranges)
         except InputError as error:
             raise fault(error.message, error.hint) from error
         return self
 
-    def drafting(self, num_speculative_tokens: int, model: str | None) -> SpeculationOptions:
-        """The same method and acceptance with so many drafts, by such a model.
+    def drafting(
+        self, num_speculative_tokens: int, ranges: Ranges, model: str | None
+    ) -> SpeculationOptions:
+        """The same method and acceptance with so many drafts, in `ranges` fewer, by such a model.
 
         InputError where the acceptance of so many is not stated, or the model is not known.
         """
-        changes = {"num_speculative_tokens": num_speculative_tokens, "model": model}
+        changes = {
+            "num_speculative_tokens": num_speculative_tokens,
+            "num_speculative_tokens_per_batch_size": ranges,
+            "model": model,
+        }
         try:
             return SpeculationOptions.model_validate({**self.model_dump(), **changes})
         except ValidationError as error:
@@ -143,7 +154,15 @@ class SpeculationOptions(Section):
         if not drafts:
             return None
         chances = self._chances(drafts)
-        return Speculation(self.method, drafts, chances, draft, self.request_spread, seed)
+        return Speculation(
+            self.method,
+            drafts,
+            chances,
+            draft,
+            request_spread=self.request_spread,
+            seed=seed,
+            num_speculative_tokens_per_batch_size=self.num_speculative_tokens_per_batch_size,
+        )
 
     @property
     def warning(self) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from servecast.choices import as_text
+from servecast.class_table import classes_json
 from servecast.engine_limits import own_name
 from servecast.engine_names import UNVERIFIED
 from servecast.output import Output, counted, literal
@@ -15,7 +16,9 @@ from servecast.primitives.speculation import Speculation
 from servecast.primitives.units import format_rate, format_seconds, format_share
 from servecast.search.band import Reached
 from servecast.simulator.result import Result
+from servecast.simulator.served import Served
 from servecast.simulator.slo import Slo
+from servecast.spending import spending_json, spending_lines
 
 LATENCY_WORDS = {
     "ttft": "to the first token",
@@ -47,7 +50,8 @@ def deployment_line(deployment: Deployment) -> str:
         parts.append("expert parallel")
     if d.drafting:
         drafts = counted(d.drafting.num_speculative_tokens, "draft")
-        parts.append(f"{d.drafting.method} {drafts}")
+        fewer = " by batch size" * bool(d.drafting.num_speculative_tokens_per_batch_size)
+        parts.append(f"{d.drafting.method} {drafts}{fewer}")
     if d.replicas > 1:
         parts.append(d.routing.replace("_", " "))
     names = ("tensor_parallel_size", "max_num_seqs", "max_num_batched_tokens")
@@ -122,25 +126,31 @@ def show_result(out: Output, result: Result) -> None:
     out.line(deployment_line(result.deployment))
     requests = f"{counted(result.arrived, 'request')} of {literal(result.workload)}"
     out.line(f"{requests} in {format_seconds(result.duration_s)}\n")
-    columns = ("latency", "mean", "p50", "p90", "p95", "p99", "max")
-    rows = [
-        (f"{name} ({words})", *(_seconds(v) for v in asdict(getattr(result, name)).values()))
-        for name, words in LATENCY_WORDS.items()
-    ]
-    out.table(columns, rows)
+    show_latencies(out, result)
     out.line(
         f"\n{format_rate(result.throughput, 'tok')} output, {format_rate(result.request_rate)} "
         f"requests, KV blocks {result.peak_blocks:,} of {result.num_blocks:,} at most"
     )
-    for line in remarks(result):
+    for line in (*spending_lines(result), *remarks(result, [result.deployment])):
         out.line(line)
 
 
-def remarks(result: Result) -> list[str]:
-    """What a reader must know of a run besides its figures."""
-    engine = result.deployment.engine
-    longest, unverified = own_name(engine, "max_model_len"), UNVERIFIED.get(engine)
-    lines = [] if unverified is None else [f"[yellow]unverified[/]: {unverified}"]
+def show_latencies(out: Output, served: Served) -> None:
+    """The percentiles of each latency."""
+    columns = ("latency", "mean", "p50", "p90", "p95", "p99", "max")
+    rows = [
+        (f"{name} ({words})", *(_seconds(v) for v in asdict(getattr(served, name)).values()))
+        for name, words in LATENCY_WORDS.items()
+    ]
+    out.table(columns, rows)
+
+
+def remarks(result: Served, deployments: Sequence[Deployment]) -> list[str]:
+    """What a reader must know of a run besides its figures; `deployments` are what served it."""
+    engines = dict.fromkeys(deployment.engine for deployment in deployments)
+    longest = own_name(next(iter(engines)), "max_model_len")
+    unverified = [UNVERIFIED[engine] for engine in engines if engine in UNVERIFIED]
+    lines = [f"[yellow]unverified[/]: {what}" for what in unverified]
     if result.is_overloaded:
         lines.append(
             "[red]overload[/]: requests arrive faster than they are served, the queue grows"
@@ -176,6 +186,8 @@ def result_json(result: Result, bands: Sequence[Reached]) -> Mapping[str, object
         "kv_blocks_peak": result.peak_blocks,
         "latency_s": {name: asdict(getattr(result, name)) for name in LATENCY_WORDS},
         "slo": reached_json(bands),
+        **spending_json(result),
+        "classes": classes_json(result, [band.slo for band in bands]),
     }
 
 
@@ -219,10 +231,12 @@ def deployment_json(deployment: Deployment) -> dict[str, object]:
 
 
 def _drafting_json(drafting: Speculation) -> dict[str, object]:
+    by_batch = drafting.num_speculative_tokens_per_batch_size
     return {
         "method": drafting.method,
         "model": drafting.draft.model.name if drafting.draft else None,
         "num_speculative_tokens": drafting.num_speculative_tokens,
+        **({"num_speculative_tokens_per_batch_size": by_batch} if by_batch else {}),
         "acceptance": drafting.acceptance,
         "request_spread": drafting.request_spread,
     }

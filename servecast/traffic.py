@@ -23,6 +23,7 @@ from servecast.faults import fault, shown, validating
 from servecast.fields import Count, Section
 from servecast.plain import mapping
 from servecast.primitives import units
+from servecast.traces.classes import require_name
 
 FIXED = "fixed"
 """The synthetic shape in which every request is alike, of the lengths that the scenario states."""
@@ -143,19 +144,46 @@ class SyntheticTraffic(_Pace):
 
 
 def _form(value: object) -> str | None:
-    if isinstance(value, TraceTraffic | SyntheticTraffic):
-        return "<trace>" if isinstance(value, TraceTraffic) else "<synthetic>"
-    stated = mapping(value) or {}
-    if ("trace" in stated) == ("synthetic" in stated):
-        return None
-    return "<trace>" if "trace" in stated else "<synthetic>"
+    for name, form in _FORMS.items():
+        if isinstance(value, form):
+            return f"<{name}>"
+    stated = [name for name in _FORMS if name in (mapping(value) or {})]
+    return f"<{stated[0]}>" if len(stated) == 1 else None
 
 
-Traffic = Annotated[
+def _open_loop(part: TraceTraffic | SyntheticTraffic) -> TraceTraffic | SyntheticTraffic:
+    if part.concurrency is not None:
+        raise fault("is a closed loop, and a mix needs times of arrival", "state a rate")
+    return part
+
+
+Part = Annotated[
     Annotated[TraceTraffic, Tag("<trace>")] | Annotated[SyntheticTraffic, Tag("<synthetic>")],
     Discriminator(
         _form,
         custom_error_type="servecast",
         custom_error_message="states neither or both of `trace` and `synthetic`",
+    ),
+    AfterValidator(_open_loop),
+]
+ClassName = Annotated[str, AfterValidator(validating(require_name))]
+
+
+class MixedTraffic(Section):
+    """Several sources at once, each from its own time 0 on, by the class of its requests."""
+
+    mix: Annotated[dict[ClassName, Part], Field(min_length=1)]
+
+
+_FORMS = {"trace": TraceTraffic, "synthetic": SyntheticTraffic, "mix": MixedTraffic}
+
+Traffic = Annotated[
+    Annotated[TraceTraffic, Tag("<trace>")]
+    | Annotated[SyntheticTraffic, Tag("<synthetic>")]
+    | Annotated[MixedTraffic, Tag("<mix>")],
+    Discriminator(
+        _form,
+        custom_error_type="servecast",
+        custom_error_message="states none or several of `trace`, `synthetic` and `mix`",
     ),
 ]

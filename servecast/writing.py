@@ -53,6 +53,8 @@ def write_records(path: Path, result: Served) -> None:
             "e2e_s": records.e2e_ns / 1e9,
         }
     )
+    if result.classes is not None:
+        frame.insert(1, "class", result.classes.labels(records.index))
     _make_folder(path)
     with packed_text(path) as text:
         write_csv(frame, text)

@@ -16,6 +16,11 @@ class AnyEngine(Protocol):
     """Requests finished since the driver last took them."""
 
     @property
+    def number(self) -> int:
+        """Which of all replicas it is."""
+        ...
+
+    @property
     def now_ns(self) -> int:
         """Everything before it is decided."""
         ...
@@ -33,6 +38,15 @@ class AnyEngine(Protocol):
     @property
     def places(self) -> int:
         """Requests that it computes at once, at most."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Requests in its queue that nothing is computed of, or nothing is left of."""
+        ...
+
+    def kv_used(self, now_ns: int) -> float:
+        """Share of its KV blocks that requests hold at `now_ns`."""
         ...
 
     @property

@@ -44,6 +44,7 @@ class Engine:
         `stepping` is the slow twin that skipping must equal. SERVECAST_CHECK=1 in the environment
         calls `check` after every run.
         """
+        self.number = replica
         self.scheduler: Scheduler = policy(limits)
         self.now_ns = 0
         """Start of the next step to plan: everything before it is decided."""
@@ -95,6 +96,24 @@ class Engine:
     def places(self) -> int:
         """Requests that it computes at once, at most."""
         return self.scheduler.limits.max_num_seqs
+
+    @property
+    def waiting(self) -> int:
+        """Requests in its queue that nothing is computed of, or nothing is left of."""
+        return len(self.scheduler.waiting) + len(self._unseen or ())
+
+    def kv_used(self, now_ns: int) -> float:
+        """Share of the KV blocks that requests hold at `now_ns`, which no run planned precedes.
+
+        Of a run underway the steps count that have begun before.
+        """
+        scheduler, blocks = self.scheduler, self.scheduler.blocks
+        used = blocks.total - blocks.free
+        if self._planned and self._run is not None and self._sequences:
+            elapsed_ns = now_ns - self._start_ns
+            begun = self._run.steps_until(self._context, elapsed_ns, self._steps)
+            used += scheduler.blocks_still_taken(begun)
+        return used / blocks.total
 
     @property
     def peak_blocks(self) -> int:

@@ -20,6 +20,11 @@ class KvBlocks:
         self.free: int = total
         self.peak_used: int = 0
 
+    @property
+    def used(self) -> int:
+        """Blocks that requests hold."""
+        return self.total - self.free
+
     def blocks_for(self, tokens: int) -> int:
         """Blocks that hold `tokens` tokens."""
         return -(-tokens // self.block_size)

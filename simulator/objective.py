@@ -15,19 +15,23 @@ from servecast.simulator.vocabulary import (
     percentile,
 )
 
-Price = Literal["cost", "gpu_hours"]
+Price = Literal["cost", "gpu_hours", "energy"]
 Direction = Literal["minimise", "maximise"]
 
 PRICES: tuple[Price, ...] = ("cost", "gpu_hours")
+"""Of GPUs, whatever they do: one more always costs more."""
+
+SPENT: tuple[Price, ...] = (*PRICES, "energy")
+"""What is spent on a million output tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
     """One quantity to optimise.
 
-    `cost` is USD and `gpu_hours` GPU-hours, both per million OUTPUT tokens; `throughput` is output
-    tokens per second and `goodput` requests per second that meet every per-request SLO, both of
-    the whole deployment; a latency has a statistic and is in seconds.
+    `cost` is USD, `gpu_hours` GPU-hours and `energy` Wh, per million OUTPUT tokens; `throughput`
+    is output tokens per second and `goodput` requests per second that meet every per-request SLO,
+    both of the whole deployment; a latency has a statistic and is in seconds.
     """
 
     name: Metric | Price
@@ -36,7 +40,7 @@ class Objective:
     @property
     def direction(self) -> Direction:
         """Whether less or more of it is better."""
-        return "minimise" if self.name in PRICES or self.name in LATENCIES else "maximise"
+        return "minimise" if self.name in SPENT or self.name in LATENCIES else "maximise"
 
     @property
     def percentile(self) -> float | None:
@@ -48,13 +52,13 @@ class Objective:
 
 
 def parse_objective(text: str) -> Objective:
-    """The objective named by `cost`, `gpu_hours`, `throughput`, `goodput` or, say, `ttft:p95`.
+    """The objective named by `cost`, `gpu_hours`, `energy`, `throughput`, `goodput` or `ttft:p95`.
 
     A latency without a statistic is refused, for no percentile is assumed; so is `attainment`,
     which belongs among the SLOs.
     """
     name, _, statistic = (part.strip() for part in text.partition(":"))
-    for price in PRICES:
+    for price in SPENT:
         if price == name.lower().replace("-", "_"):
             return _whole(price, statistic)
     metric = _metric(name)
@@ -68,7 +72,7 @@ def parse_objective(text: str) -> Objective:
 
 
 def _metric(name: str) -> Metric:
-    known = [*PRICES, "throughput", "goodput", *(f"{metric}:p95" for metric in LATENCIES)]
+    known = [*SPENT, "throughput", "goodput", *(f"{metric}:p95" for metric in LATENCIES)]
     try:
         metric = canonical_metric(name)
     except InputError:

@@ -28,6 +28,8 @@ class Records:
     """Tokens that came out: the truth, cut by max_tokens and the model's length."""
     cached_tokens: Ints
     """Prompt tokens found in the prefix cache at first admission."""
+    host_tokens: Ints
+    """Prompt tokens behind those that were loaded from the host's memory."""
     preemptions: Ints
     replica: Ints
     first_run: Ints
@@ -84,6 +86,7 @@ class Recorder:
             request.prompt_tokens,
             request.output_tokens,
             request.cached_tokens,
+            request.host_tokens,
             request.num_preemptions,
             self._replica,
             request.first_run,

@@ -27,6 +27,7 @@ class Request:
         "first_run",
         "first_token_ns",
         "held",
+        "host_tokens",
         "index",
         "last_token_ns",
         "max_tokens",
@@ -39,6 +40,7 @@ class Request:
         "priority",
         "prompt_tokens",
         "scheduled_ns",
+        "session",
     )
 
     def __init__(
@@ -58,6 +60,8 @@ class Request:
         self.max_tokens = max_tokens
         self.priority = 0
         """Where requests are served by it the smallest goes first."""
+        self.session: int | None = None
+        """Whose it is, for routers that keep a session together; None: of none that is known."""
         self.num_tokens = prompt_tokens
         """Prompt and emitted tokens; behind by the group's steps while the request decodes."""
         self.num_computed_tokens = 0
@@ -68,6 +72,8 @@ class Request:
         """Of its blocks, from the first, those that a prefix cache could find."""
         self.cached_tokens = 0
         """Prompt tokens that were found in the prefix cache when it was first admitted."""
+        self.host_tokens = 0
+        """Prompt tokens that were loaded from the host's memory for that, behind those."""
         self.held: list[tuple[Segment, int]] = []
         """Where those lie: each segment, and how many of them it held when this was noted."""
         self.emitted = 0
@@ -81,6 +87,20 @@ class Request:
         self.first_token_ns: int | None = None
         self.last_token_ns = 0
         """When it joined the decode group; once preempted, when its latest token came out."""
+
+    def anew(self) -> Request:
+        """The same request as it came, for another engine to begin with."""
+        known = self.chain[:-1]
+        other = Request(
+            self.index,
+            self.arrival_ns,
+            self.prompt_tokens,
+            self.output_tokens,
+            self.max_tokens,
+            known,
+        )
+        other.priority, other.session = self.priority, self.session
+        return other
 
     def named_blocks(self) -> int:
         """How many of its blocks have ids that others may know."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.step_cost import StepCost
+from servecast.simulator.energy import Energy, energy
 from servecast.simulator.served import Served
 
 
@@ -30,6 +32,16 @@ class Result(Served):
         """The price of those hours; NaN where none is known."""
         price = self.deployment.usd_per_gpu_hour
         return float("nan") if price is None else self.gpu_hours * price
+
+    @cached_property
+    def energy(self) -> Energy | None:
+        """What all its GPUs drew; None where that is not known."""
+        return energy(self.deployment, self.logs, self.duration_s)
+
+    @property
+    def wh_spent(self) -> float:
+        """The same in Wh; NaN where it is not known."""
+        return float("nan") if self.energy is None else self.energy.wh
 
     @property
     def caches_prefixes(self) -> bool:

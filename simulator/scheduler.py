@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,12 +104,15 @@ class Scheduler(ABC):
 
     def advance(self, steps: int) -> None:
         """Account `steps` steps of the decode group: its counter and its blocks."""
-        group = self.group
-        blocks = group.blocks_needed(steps) - self._drawn
+        blocks = self.blocks_still_taken(steps)
         if blocks:
             self.blocks.allocate(blocks)
         self._drawn = 0
-        group.steps += steps
+        self.group.steps += steps
+
+    def blocks_still_taken(self, steps: int) -> int:
+        """Blocks that `steps` steps of the decode group take, beyond those that it has now."""
+        return self.group.blocks_needed(steps) - self._drawn
 
     def update(self, chunk: Chunk) -> bool:
         """Account a computed chunk; True when the prompt is complete and a token came out."""
@@ -140,9 +144,11 @@ class Scheduler(ABC):
         self.group.check(decoding)
         tokens = [request.base + self.group.steps for request in decoding]
         others = [request for request in self.running if not self._decodes(request)]
+        others += self._aside()
         tokens += [self._held_tokens(request) for request in others]
         held = sum(self.blocks.blocks_for(each) for each in tokens)
-        self.blocks.check(held - sum(request.num_cached_blocks for request in self.running))
+        holders = [*decoding, *others]
+        self.blocks.check(held - sum(request.num_cached_blocks for request in holders))
 
     def _next_chunk(self, request: Request, token_budget: int, free: int) -> Chunk | None:
         limits, past = self.limits, request.num_computed_tokens
@@ -178,6 +184,10 @@ class Scheduler(ABC):
     def _note_filled(self, request: Request) -> None:
         """Let what the request has filled be found, before it gives up its blocks."""
         self.blocks.cache(request, self._known_tokens(request) // self.limits.block_size)
+
+    def _aside(self) -> Iterable[Request]:
+        """Who holds blocks and does not run."""
+        return ()
 
     def _decodes(self, request: Request) -> bool:
         """Whether a running request is one of the decode group."""

@@ -12,6 +12,7 @@ class SchedulerPass:
         "_draft_slots",
         "budget",
         "num_scheduled_tokens",
+        "num_spec_tokens_to_schedule",
         "placed",
         "preempted",
         "prefill_scheduled",
@@ -29,6 +30,8 @@ class SchedulerPass:
         self.num_scheduled_tokens: dict[SteppedRequest, int] = {}
         self.scheduled_spec_tokens: dict[SteppedRequest, int] = {}
         """Drafts among them."""
+        self.num_spec_tokens_to_schedule = 0
+        """Drafts that are made after it for each request that decodes."""
         self.placed: list[SteppedRequest] = []
         """Who begins, or begins again."""
         self.preempted: list[SteppedRequest] = []

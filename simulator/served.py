@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
 
@@ -21,8 +21,9 @@ from servecast.simulator.metrics import (
 from servecast.simulator.objective import Objective
 from servecast.simulator.records import Records
 from servecast.simulator.run_log import RunLog
-from servecast.simulator.slo import Slo
+from servecast.simulator.slo import Slo, for_all
 from servecast.simulator.vocabulary import percentile
+from servecast.traces.classes import NOBODY, Classes
 
 OVERLOAD_BACKLOG = 0.05
 """A queue above this share of all requests when the last one arrives may be an overload."""
@@ -42,6 +43,10 @@ class Served(ABC):
     truncated: int
     """Requests whose output was cut by max_tokens or the model length."""
     is_open_loop: bool
+    classes: Classes | None = field(default=None, kw_only=True)
+    """Of all that arrived."""
+    part_of_s: float | None = field(default=None, kw_only=True)
+    """Of a class: how long the whole run lasted, which rates are taken over."""
 
     @property
     @abstractmethod
@@ -63,13 +68,37 @@ class Served(ABC):
     def _step_costs(self) -> Sequence[StepCost]:
         """What a step costs, for each log."""
 
+    @property
+    def wh_spent(self) -> float:
+        """What the GPUs drew over those hours, in Wh; NaN where that is not known."""
+        return float("nan")
+
     def among(self, records: Records) -> Self:
         """The same run seen through some of its requests alone (no rejected ones among them)."""
         return replace(self, records=records, arrived=len(records), rejected=self.rejected[:0])
 
+    def of_class(self, name: str) -> Self:
+        """The same run seen through the requests of a class; rates are over the whole run.
+
+        The gaps between tokens stay those of all requests. InputError for an unknown class.
+        """
+        classes = self.classes or NOBODY
+        number = classes.number(name)
+        mine = np.flatnonzero(classes.numbers[self.records.index] == number)
+        rejected = self.rejected[classes.numbers[self.rejected] == number]
+        return replace(
+            self,
+            records=self.records.rows(mine),
+            arrived=len(mine) + len(rejected),
+            rejected=rejected,
+            part_of_s=self.duration_s,
+        )
+
     @cached_property
     def duration_s(self) -> float:
         """From the first arrival to the last token."""
+        if self.part_of_s is not None:
+            return self.part_of_s
         if not len(self.records):
             return 0.0
         span_ns = int(self.records.finish_ns.max()) - int(self.records.arrival_ns.min())
@@ -142,7 +171,7 @@ class Served(ABC):
         return float(np.percentile(values, rank)) / 1e9 if len(values) else float("nan")
 
     def meeting(self, slos: Iterable[Slo]) -> NDArray[np.bool_]:
-        """Which recorded requests are within every per-request limit of `slos`.
+        """Which recorded requests are within every per-request limit of `slos` that is about them.
 
         A request of one token has no TPOT and cannot miss it.
         """
@@ -153,8 +182,15 @@ class Served(ABC):
                 missed = values >= slo.threshold * 1e9
                 if slo.operator == "<=":
                     missed = values > slo.threshold * 1e9
-                within &= ~missed
+                within &= ~(missed & self._is_about(slo))
         return within
+
+    def _is_about(self, slo: Slo) -> NDArray[np.bool_]:
+        """Which recorded requests are of the objective's class."""
+        if slo.request_class is None or self.classes is None:
+            return np.ones(len(self.records), dtype=np.bool_)
+        number = self.classes.number(slo.request_class)
+        return np.asarray(self.classes.numbers[self.records.index] == number)
 
     def attainment(self, slos: Iterable[Slo]) -> float:
         """Share of all arrived requests, the rejected included, that meet every limit."""
@@ -165,7 +201,13 @@ class Served(ABC):
         return float(self.meeting(slos).sum()) / self.duration_s if self.duration_s else 0.0
 
     def reached(self, slo: Slo, slos: Sequence[Slo]) -> float:
-        """What `slo` bounds, in the unit of its threshold; `slos` are all objectives together."""
+        """What `slo` bounds, in the unit of its threshold; `slos` are all objectives together.
+
+        Of the requests of its class, where it has one; NaN where none of them arrived.
+        """
+        if slo.request_class is not None:
+            part = self.of_class(slo.request_class)
+            return part.reached(for_all(slo), slos) if part.arrived else float("nan")
         if slo.is_latency and slo.statistic is not None:
             return self.latency(slo.metric, slo.statistic)
         if slo.metric == "attainment":
@@ -173,14 +215,20 @@ class Served(ABC):
         return self.goodput(slos) if slo.metric == "goodput" else self.throughput
 
     def objective(self, objective: Objective, slos: Sequence[Slo]) -> float:
-        """The value of `objective`; cost and GPU-hours are infinite when nothing came out."""
+        """The value of `objective`; what is per token is infinite when nothing came out."""
         if objective.statistic is not None:
             return self.latency(objective.name, objective.statistic)
         if objective.name == "goodput":
             return self.goodput(slos)
         if objective.name == "throughput":
             return self.throughput
+        if objective.name == "energy":
+            return self.wh()
         return self._per_million(self.gpu_hours) if objective.name == "gpu_hours" else self.usd()
+
+    def wh(self) -> float:
+        """Wh per million output tokens; NaN where it is not known what the GPUs draw."""
+        return self._per_million(self.wh_spent)
 
     def usd(self) -> float:
         """USD per million output tokens; NaN where no price is known."""

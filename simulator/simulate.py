@@ -15,7 +15,7 @@ from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.any_engine import AnyEngine
 from servecast.simulator.fleet.cluster import Cluster
-from servecast.simulator.fleet.router import ROUTERS
+from servecast.simulator.fleet.routers import is_static, router_of
 from servecast.simulator.fleet.serve import serve
 from servecast.simulator.lone_engine import serve_closed_loop, serve_open_loop
 from servecast.simulator.records import merge
@@ -84,14 +84,14 @@ def run(plan: ReplicaPlan, workload: Workload) -> Result:
         num_blocks=plan.limits.num_blocks,
         peak_blocks=max(engine.peak_blocks for engine in engines),
         is_open_loop=workload.is_open_loop,
+        classes=workload.classes,
     )
 
 
 def _serve(
     engines: Sequence[AnyEngine], deployment: Deployment, workload: Workload, admission: Admission
 ) -> None:
-    router = ROUTERS[deployment.routing]()
-    if len(engines) == 1 and router.is_static and workload.sessions is None:
+    if len(engines) == 1 and is_static(deployment.routing) and workload.sessions is None:
         requests = admission.requests()
         if workload.concurrency is None:
             serve_open_loop(engines[0], requests)
@@ -99,4 +99,10 @@ def _serve(
             serve_closed_loop(engines[0], requests, workload.concurrency, workload.think_ns)
         return
     env = simpy.Environment(initial_time=0)
+    router = router_of(
+        deployment.routing,
+        lambda: int(env.now),
+        deployment.routing_options,
+        deployment.block_size,
+    )
     serve(env, workload, admission, lambda on_finish: Cluster(env, engines, router, on_finish))

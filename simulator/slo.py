@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from servecast.errors import InputError
@@ -16,7 +16,9 @@ from servecast.simulator.vocabulary import (
     canonical_metric,
     canonical_statistic,
     percentile,
+    split_class,
 )
+from servecast.traces.classes import require_name
 
 Operator = Literal["<", "<=", ">", ">="]
 
@@ -34,13 +36,15 @@ class Slo:
 
     Latencies (`ttft`, `itl`, `tpot`, `e2e`) have a statistic and a threshold in seconds. Floors
     have none: `attainment` is a share in 0..1, `goodput` requests per second that meet every
-    per-request limit, `throughput` output tokens per second of the whole deployment.
+    per-request limit, `throughput` output tokens per second of the whole deployment. With a class
+    it is about the requests of that class alone.
     """
 
     metric: Metric
     statistic: Statistic | None
     operator: Operator
     threshold: float
+    request_class: str | None = None
 
     @property
     def percentile(self) -> float | None:
@@ -67,16 +71,41 @@ class Slo:
 
     def __str__(self) -> str:
         name = f"{self.metric}:{self.statistic}" if self.statistic else self.metric
-        return f"{name} {self.operator} {_threshold_text(self)}"
+        whose = f"{self.request_class}: " if self.request_class else ""
+        return f"{whose}{name} {self.operator} {_threshold_text(self)}"
 
 
 def parse_slo(text: str) -> Slo:
     """The objective that a line states: `ttft:p95 < 500ms`, `attainment > 99%`, `goodput >= 5/s`.
 
-    aiperf's form `time_to_first_token:p95:lt:200` is read too; there a time without a unit is in
-    ms. A latency without a statistic is refused: no percentile is assumed. Errors name what is
-    wrong and the nearest right thing.
+    `chat: ttft:p95 < 500ms` is about the requests of the class `chat`. aiperf's form
+    `time_to_first_token:p95:lt:200` is read too; there a time without a unit is in ms. A latency
+    without a statistic is refused: no percentile is assumed. Errors name what is wrong and the
+    nearest right thing.
     """
+    name, line = split_class(text)
+    return _of_all(line) if name is None else for_class(_of_all(line), name)
+
+
+def for_class(slo: Slo, name: str) -> Slo:
+    """`slo` for the requests of a class alone; InputError where that is no name or it has one."""
+    if slo.request_class is not None:
+        raise InputError(f"SLO `{slo}` is already about a class, and `{name}` is another")
+    if slo.metric == "itl":
+        raise InputError(
+            f"SLO `{name}: {slo}` bounds the gaps of a class, which are pooled over all tokens",
+            hint=f"bound `tpot`, which every request has: `{name}: tpot:p95 < 40ms`",
+        )
+    return replace(slo, request_class=require_name(name))
+
+
+def for_all(slo: Slo) -> Slo:
+    """`slo` for all requests, whatever class it was about."""
+    return replace(slo, request_class=None)
+
+
+def _of_all(text: str) -> Slo:
+    """The objective of a line without a class."""
     parts = [part.strip() for part in text.split(":")]
     if len(parts) == 4:
         return _slo(text, parts[0], parts[1], parts[2].lower(), parts[3], bare_time="ms")

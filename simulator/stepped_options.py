@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from servecast.primitives.deployment import Deployment, SchedulingPolicy
@@ -40,8 +41,19 @@ class SteppedOptions:
 
     @property
     def num_spec_tokens(self) -> int:
-        """Drafts for each decoding request in a step."""
+        """Drafts for each decoding request in a step, at most."""
         return self.speculation.num_speculative_tokens if self.speculation else 0
+
+    @property
+    def padding(self) -> int:
+        """Tokens added to a lone one, to make it as wide as a step that verifies drafts."""
+        drafts = self.speculation
+        return drafts.num_speculative_tokens if drafts and drafts.pads_single_tokens else 0
+
+    def drafts_by_batch(self, largest: int) -> Sequence[int]:
+        """Drafts for each request after a step of 0, 1, … up to `largest` requests."""
+        drafts = self.speculation
+        return drafts.drafts_by_batch(largest) if drafts else [0] * (largest + 1)
 
     @property
     def uses_hidden_states(self) -> bool:

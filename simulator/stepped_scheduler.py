@@ -33,7 +33,8 @@ class SteppedScheduler(ABC):
         self._has_states = kv_cache_manager.has_states
         self._has_finished = False
         self._draft_slots = options.draft_slots
-        self._num_spec_tokens = options.num_spec_tokens
+        self._drafts_by_batch = options.drafts_by_batch(limits.max_num_seqs)
+        self._padding = options.padding
         self._num_lookahead_tokens = options.num_lookahead_tokens
 
     @property
@@ -77,8 +78,9 @@ class SteppedScheduler(ABC):
 
     def update_draft_tokens(self, decided: SchedulerPass) -> None:
         """Take in that there are drafts for all who decode of a step that has been computed."""
+        drafts = decided.num_spec_tokens_to_schedule
         for request in decided.num_scheduled_tokens:
-            request.num_spec_tokens = 0 if request.is_prefill_chunk else self._num_spec_tokens
+            request.num_spec_tokens = 0 if request.is_prefill_chunk else drafts
 
     def _start(self, request: SteppedRequest, computed: int) -> None:
         self.running.append(request)
@@ -105,6 +107,8 @@ class SteppedScheduler(ABC):
             request.num_in_flight_tokens += tokens
             known = request.num_tokens + request.num_output_placeholders
             request.is_prefill_chunk = request.num_computed_tokens < known
+        drafts = self._drafts_by_batch[len(decided.num_scheduled_tokens)]
+        decided.num_spec_tokens_to_schedule = drafts
         self._has_finished = False
 
     def _roll_back(self, request: SteppedRequest, rejected: int) -> None:

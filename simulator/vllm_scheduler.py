@@ -11,8 +11,10 @@ they fill is noted in the prefix cache when somebody may look for it.
 
 from __future__ import annotations
 
+from collections import deque
+
 from servecast.simulator.fills import Fills
-from servecast.simulator.prefix_cache import PrefixCache
+from servecast.simulator.prefix_cache import Hit, PrefixCache
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk, Scheduler, SchedulerLimits
 
@@ -25,6 +27,8 @@ class VllmScheduler(Scheduler):
 
     def __init__(self, limits: SchedulerLimits) -> None:
         super().__init__(limits)
+        self.loading: deque[Request] = deque()
+        """Those who hold blocks that are filled from elsewhere: first in line once they are."""
         self._cache: PrefixCache | None = None
         self._fills: Fills | None = None
         if limits.enable_prefix_caching:
@@ -47,7 +51,7 @@ class VllmScheduler(Scheduler):
                 return [], self._preempt_for_decode()
             blocks.allocate(needed)
             self._drawn = needed
-        if not self.waiting and self.partial is None:
+        if not self.waiting and self.partial is None and not self.loading:
             return [], []
         if self._fills is not None:
             self._fills.note(group.steps + self._foresight)
@@ -59,7 +63,7 @@ class VllmScheduler(Scheduler):
                 return [], [self._preempt_last()]
             chunks.append(chunk)
             token_budget -= chunk.new_tokens
-        if self.waiting:
+        if self.waiting or self.loading:
             self._admit(chunks, token_budget)
         return chunks, []
 
@@ -96,12 +100,17 @@ class VllmScheduler(Scheduler):
 
     def _take_cached(self, request: Request) -> bool:
         """Whether the whole prompt fits; then the request holds what of it is cached."""
-        blocks, cache, block_size = self.blocks, self._cache, self.limits.block_size
-        needed = -(-request.num_tokens // block_size)
+        cache, block_size = self._cache, self.limits.block_size
         if cache is None:
-            return needed <= blocks.free
+            return -(-request.num_tokens // block_size) <= self.blocks.free
         hit = cache.find(request, (request.num_tokens - 1) // block_size)  # one token is computed
-        if needed - hit.blocks + hit.unheld > blocks.free:
+        return self._hold(cache, request, hit)
+
+    def _hold(self, cache: PrefixCache, request: Request, hit: Hit) -> bool:
+        """Whether the whole prompt fits beside what was found of it; then that is held."""
+        block_size = self.limits.block_size
+        needed = -(-request.num_tokens // block_size)
+        if needed - hit.blocks + hit.unheld > cache.free:
             return False
         cache.hold(request, hit)
         request.num_computed_tokens = hit.blocks * block_size

@@ -28,7 +28,7 @@ class VllmSteppedAsyncScheduler(VllmSteppedScheduler):
         for request in decided.num_scheduled_tokens:
             if not request.is_prefill_chunk:
                 request.num_output_placeholders += 1 + drafts.get(request, 0)
-                request.num_spec_tokens = self._num_spec_tokens
+                request.num_spec_tokens = decided.num_spec_tokens_to_schedule
                 request.next_decode_eligible_step = eligible
 
     def _update_request_with_output(

@@ -141,7 +141,7 @@ class VllmSteppedScheduler(SteppedScheduler):
         computed_blocks, computed = self.kv_cache_manager.get_computed_blocks(request)
         new_tokens, drafts = request.num_tokens - computed, 0
         if self._is_padded(new_tokens, computed, decided, others_run=others_run):
-            drafts = self._num_spec_tokens
+            drafts = self._padding
             new_tokens += drafts
             if new_tokens > decided.budget:
                 return False
@@ -169,9 +169,9 @@ class VllmSteppedScheduler(SteppedScheduler):
     ) -> bool:
         """Whether a single token is made as wide as a step that verifies drafts."""
         return (
-            self._num_spec_tokens > 0
+            self._padding > 0
             and new_tokens == 1
             and not decided.prefill_scheduled
             and (others_run or computed > 0)
-            and computed + self._num_spec_tokens + 2 <= self.limits.max_model_len
+            and computed + self._padding + 2 <= self.limits.max_model_len
         )

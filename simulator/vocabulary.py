@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Literal
 
 from servecast.errors import InputError, nearest
@@ -71,6 +72,34 @@ def canonical_statistic(text: str) -> Statistic:
             hint="write `p95`, or `max` for the largest value",
         )
     return f"p{float(match[1]):g}"
+
+
+def split_class(text: str) -> tuple[str | None, str]:
+    """The class that a line of an SLO begins with, or None, and the rest of the line.
+
+    A class is one word more before a colon than the line's form has. Where only one colon is there,
+    it ends a class unless one side of it is a word of ours: `ttft:p95`, `chat: attainment`.
+    """
+    head, colon, rest = text.partition(":")
+    name = re.split("[:<>=]", rest, maxsplit=1)[0]
+    colons = re.split("[<>=]", text, maxsplit=1)[0].count(":")
+    is_line = re.search("[<>=]", text) is not None
+    extra = colons - (1 if is_line else 3)
+    if not colon or extra < 0 or (extra == 0 and (not is_line or not _may_end_class(head, name))):
+        return None, text
+    return head.strip(), rest.strip()
+
+
+def _may_end_class(head: str, name: str) -> bool:
+    return not _reads(canonical_metric, head) and not _reads(canonical_statistic, name)
+
+
+def _reads(parse: Callable[[str], str], text: str) -> bool:
+    try:
+        parse(text)
+    except InputError:
+        return False
+    return True
 
 
 def percentile(statistic: Statistic) -> float | None:

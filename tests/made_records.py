@@ -33,6 +33,7 @@ def made_records(
         prompt_tokens=zeros + 1,
         output_tokens=np.asarray(output_tokens, dtype=np.int64),
         cached_tokens=zeros,
+        host_tokens=zeros,
         preemptions=zeros,
         replica=zeros,
         first_run=zeros,

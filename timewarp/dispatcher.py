@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Protocol
 
-from servecast.simulator.fleet.router import Router
+from servecast.simulator.fleet.router import Informed, Router
 from servecast.simulator.request import Request
 from servecast.timewarp.arrivals import Arrivals
 from servecast.timewarp.shared_clock import SharedClock
+
+
+class Gauges(Protocol):
+    """What an emulated engine says of itself, as it would by its metrics."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests in its queue."""
+        ...
+
+    @property
+    def kv_used(self) -> float:
+        """Share of its KV blocks that requests hold."""
+        ...
 
 
 class Dispatcher:
@@ -26,6 +41,7 @@ class Dispatcher:
         self.lanes = [Lane(self, number, places) for number in range(replicas)]
         self._clients = clients
         self._router = router
+        self._informed = router if isinstance(router, Informed) else None
         self._queue: deque[Request] = deque()
 
     @property
@@ -52,6 +68,8 @@ class Dispatcher:
         if requests:
             self.deal_out(now_ns - 1)  # who came before found them unfinished
             lane.outstanding -= requests
+            if self._informed is not None:
+                self._informed.ended(lane, ())
             self._clients.finished(requests, now_ns)
             for other in self.lanes:  # who is idle has somebody to wait for
                 self.clock.wake(other.number, now_ns)
@@ -65,8 +83,19 @@ class Lane:
         self.places = places
         self.outstanding = 0
         """Requests that were sent here and whose last token is not out yet."""
+        self.gauges: Gauges | None = None
+        """Of the engine, once it has started."""
         self._dispatcher = dispatcher
         self._taken: list[Request] = []
+
+    @property
+    def waiting(self) -> int:
+        """Requests that were sent here and are not computed yet."""
+        return len(self._taken) + (self.gauges.waiting if self.gauges else 0)
+
+    def kv_used(self, now_ns: int) -> float:
+        """Share of the engine's KV blocks that requests hold now."""
+        return self.gauges.kv_used if self.gauges else 0.0
 
     def take(self, request: Request) -> None:
         """The router has chosen this one."""

@@ -10,7 +10,7 @@ from servecast.errors import UnsupportedError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.memory import ledger
 from servecast.primitives.step_cost import StepCost
-from servecast.simulator.fleet.router import ROUTERS
+from servecast.simulator.fleet.routers import router_of
 from servecast.simulator.result import Result
 from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop, in_turn, refuse_sessions
 from servecast.timewarp.batch_log import BatchLog
@@ -159,13 +159,18 @@ def _together(setting: _Setting) -> list[VllmReplica]:
     one does at any moment may bring it a request."""
     begun_s = time.process_time()
     clock, deployment = SharedClock(), setting.node.deployment
-    router, clients = ROUTERS[deployment.routing](), setting.clients()
+    router = router_of(
+        deployment.routing, clock.now_ns, deployment.routing_options, deployment.block_size
+    )
+    clients = setting.clients()
     dispatcher = Dispatcher(
         clock, clients, router, deployment.replicas, places=deployment.max_num_seqs
     )
     replicas = [
         setting.replica(clock, lane, lane.number, stepping=True) for lane in dispatcher.lanes
     ]
+    for lane, replica in zip(dispatcher.lanes, replicas, strict=True):
+        lane.gauges = replica.gauges
 
     def loop(replica: VllmReplica) -> Callable[[], None]:
         def serve() -> None:
@@ -201,7 +206,7 @@ def _serve(
 
 def _share_a_clock(deployment: Deployment, workload: Workload) -> bool:
     """Whether what one replica does decides what another one gets."""
-    is_decided = ROUTERS[deployment.routing].is_static and workload.concurrency is None
+    is_decided = deployment.routing == "round_robin" and workload.concurrency is None
     return deployment.replicas > 1 and not is_decided
 
 
@@ -212,6 +217,16 @@ def _refuse(deployment: Deployment, workload: Workload, mode: Mode) -> None:
         raise UnsupportedError(
             "speculative decoding over pipeline stages is not emulated yet",
             hint="set pipeline_parallel_size to 1, or leave the speculation out",
+        )
+    if deployment.routing == "kv_overlap" and deployment.replicas > 1:
+        raise UnsupportedError(
+            "routing by kv_overlap is not emulated yet: it takes account of who has ended",
+            hint="run it by `servecast simulate`, or take prefix_affinity",
+        )
+    if deployment.gateway is not None:
+        raise UnsupportedError(
+            "a gateway before emulated engines is not there yet",
+            hint="run it by `servecast simulate`, or leave `gateway` out",
         )
     if mode.flow is not None and _share_a_clock(deployment, workload):
         raise UnsupportedError(

@@ -15,6 +15,7 @@ from servecast.errors import InputError
 from servecast.primitives.deployment import Deployment
 from servecast.timewarp.oracle import END
 from servecast.timewarp.serving import Serving
+from servecast.timewarp.sglang_drafts import DraftingScheduler, draft_places
 from servecast.timewarp.sglang_leaps import LeapingScheduler, counts_passes
 from servecast.timewarp.sglang_mail import Inbox, Outbox, channels, receive, send
 from servecast.timewarp.sglang_options import server_arguments
@@ -70,9 +71,11 @@ class SglangEngine:
             decodes = sent is not None
             arguments = server_arguments(options, deployment, Path(folder), decodes=decodes)
             self._launcher = Launcher(serving)
-            self.stepping = stepping or decodes or counts_passes(arguments)
+            self._drafts = deployment.drafting is not None
+            self._launcher.width += deployment.num_drafts
+            self.stepping = stepping or decodes or self._drafts or counts_passes(arguments)
             self.scheduler = self._start(arguments)
-        self._launcher.overlaps = self.scheduler.enable_overlap
+        self._launcher.overlaps = self.scheduler.enable_overlap or self._drafts
         self.scheduler.idle_sleeper = turns
         self.scheduler.device_module = VirtualModule(self.scheduler.device_module, self._launcher)
         self.num_blocks: int = self._pages(self.scheduler.max_total_num_tokens)
@@ -98,7 +101,9 @@ class SglangEngine:
         theirs = srt("managers.scheduler").Scheduler
         own = {"launcher": self._launcher, "transfers": self._transfers}
         ours: list[type] = [VirtualScheduler]
-        if self._transfers is not None:
+        if self._drafts:
+            ours.insert(0, DraftingScheduler)
+        elif self._transfers is not None:
             ours.insert(0, DecodingScheduler)
         elif not self.stepping:
             ours.insert(0, LeapingScheduler)
@@ -124,6 +129,8 @@ class SglangEngine:
         ]
         if self._transfers is not None:
             places += self._transfers.places()
+        if self._drafts:
+            places += draft_places(self._launcher)
         if arguments is not None:
             worker = worker_class(
                 self._launcher, arguments.max_total_tokens, arguments.max_running_requests

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from servecast.errors import InputError, UnsupportedError
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.policy import SglangPolicy
+from servecast.primitives.speculation import Speculation
 from servecast.timewarp.sglang_seam import replaced, srt
 
 MIB = 2**20
@@ -25,10 +26,18 @@ _UNDER_TEST = (
 _DECODES = ("--disaggregation-mode", "decode", "--disaggregation-transfer-backend", "fake")
 """Said of a server whose prompts come from another one."""
 
+ALGORITHMS = {
+    "ngram": "NGRAM",
+    "draft_model": "STANDALONE",
+    "eagle": "EAGLE",
+    "eagle3": "EAGLE3",
+    "mtp": "EAGLE",
+}
+"""SGLang's names of the methods; a layer of the target's own is to it an EAGLE head."""
+
 _NEUTRAL: dict[str, object] = {
     "pp_size": 1,
     "dp_size": 1,
-    "speculative_algorithm": None,
     "enable_lora": None,
     "disaggregation_mode": "null",
     "enable_hierarchical_cache": False,
@@ -43,6 +52,24 @@ _NEUTRAL: dict[str, object] = {
     "scheduler_recv_interval": 1,
 }
 """Options that have to stay as they are, for what they switch on is not emulated."""
+
+
+def draft_words(drafting: Speculation | None, target: str) -> list[str]:
+    """The options of a server that drafts chains of tokens; `target` is the model that it serves.
+
+    The last token said is verified with its drafts: SGLang counts it among them.
+    """
+    if drafting is None:
+        return []
+    drafts = drafting.num_speculative_tokens
+    words = ["--speculative-algorithm", ALGORITHMS[drafting.method]]
+    if drafting.draft is None:
+        words += ["--speculative-ngram-max-bfs-breadth", "1"]
+    else:
+        path = target if drafting.method == "mtp" else drafting.draft.model.name
+        words += ["--speculative-draft-model-path", path, "--speculative-num-steps", str(drafts)]
+        words += ["--speculative-eagle-topk", "1"]
+    return [*words, "--speculative-num-draft-tokens", str(drafts + 1)]
 
 
 class _Words(ArgumentParser):
@@ -73,6 +100,7 @@ def server_words(deployment: Deployment, num_blocks: int) -> list[str]:
         *("--page-size", str(deployment.block_size)),
         *("--max-total-tokens", str(num_blocks * deployment.block_size)),
         *("--tp-size", str(deployment.tensor_parallel_size)),
+        *draft_words(deployment.drafting, deployment.model.name),
     ]
 
 
@@ -90,15 +118,22 @@ def server_arguments(
     parser = _Words(prog="sglang", allow_abbrev=False)
     server_args.add_cli_args(parser)
     first = ("--model-path", str(model), "--page-size", str(DEFAULT_PAGE_SIZE))
-    _refuse(parser.parse_args([*first, *words]))
-    parsed = parser.parse_args([*first, *words, *_UNDER_TEST, *(_DECODES if decodes else ())])
+    stated = parser.parse_args([*first, *words])
+    _refuse(stated)
+    drafts = parser.parse_args([*first, *draft_words(deployment.drafting, deployment.model.name)])
+    _refuse_drafts(stated, drafts, decodes=decodes)
+    last = list(_DECODES if decodes else ())
+    if stated.speculative_draft_model_path is not None:
+        last += ["--speculative-draft-model-path", str(model)]
+    parsed = parser.parse_args([*first, *words, *_UNDER_TEST, *last])
     hook = srt("arg_groups.memory_hook")
 
     def memory_mib(_: object) -> float:
         return deployment.accelerator.memory_bytes / MIB
 
     try:
-        with replaced((hook, "get_device_memory_capacity", memory_mib)):
+        overlap = (srt("arg_groups.speculative_hook"), "_disable_overlap_schedule_for_cpu", id)
+        with replaced((hook, "get_device_memory_capacity", memory_mib), overlap):
             arguments = server_args.from_cli_args(parsed)
             arguments.resolve_once()
             return arguments
@@ -122,3 +157,21 @@ def _refuse(parsed: object) -> None:
                 f"SGLang's options leave {option} open: a server measures it on its GPU",
                 hint=f"give {option}, as a start-up log or `servecast memory` shows it",
             )
+
+
+def _refuse_drafts(stated: Namespace, simulated: Namespace, *, decodes: bool) -> None:
+    """UnsupportedError for drafts other than those whose acceptance is known: trees among them."""
+    for name, value in vars(stated).items():
+        if name.startswith("speculative_") and value != getattr(simulated, name):
+            raise UnsupportedError(
+                f"SGLang's option --{name.replace('_', '-')} {value} is not emulated yet: the "
+                f"drafts that are known have {getattr(simulated, name)}",
+                hint="leave it out, and state chains of drafts by `speculation` of the deployment",
+            )
+    beside = "--enable-mixed-chunk" if stated.enable_mixed_chunk else None
+    beside = "--disaggregation-mode decode" if decodes else beside
+    if beside is not None and stated.speculative_algorithm is not None:
+        raise UnsupportedError(
+            f"SGLang's option {beside} is not emulated beside drafts yet",
+            hint=f"leave {beside.split()[0]} out, or the speculation",
+        )

@@ -72,10 +72,12 @@ def emulate_sglang(
     """
     refuse_sessions(workload)
     admission = _admission(deployment, workload)
-    device = VirtualDevice(VirtualClock(scale=mode.flow), cost)
+    clock = VirtualClock(scale=mode.flow)
+    device = VirtualDevice(clock, cost, speculation=deployment.drafting)
     serving = Serving(device, _arrivals(admission, workload))
     batches = BatchLog(0)
-    journal = Journal(0, batches if mode.log_batches else None)
+    drafts = deployment.drafting is not None
+    journal = Journal(0, batches if mode.log_batches else None, at_once=drafts)
     turns = Turns(serving, journal, deployment.block_size, are_sent=sent is not None)
     stepping = mode.stepping or mode.log_batches or device.clock.is_flowing
     begun_s = time.process_time()
@@ -119,6 +121,7 @@ def _result(
         num_blocks=num_blocks,
         peak_blocks=journal.peak_blocks,
         is_open_loop=workload.concurrency is None,
+        classes=workload.classes,
     )
 
 

@@ -64,7 +64,9 @@ class Launcher:
 
     serving: Serving
     overlaps: bool = False
-    """Whether the scheduler goes on while the device computes, and waits for an event later."""
+    """Whether the scheduler waits for an event before it reads tokens, and may go on meanwhile."""
+    width: int = 1
+    """Tokens that a decoding request computes in a step: the last one said, and drafts."""
     flights: deque[Flight] = field(default_factory=deque[Flight])
     preempted: list[int] = field(default_factory=list[int])
     """Indices of those retracted since the last batch."""
@@ -75,20 +77,20 @@ class Launcher:
         request.num_preemptions += 1
         self.preempted.append(request.index)
 
-    def launch(self, batch: Forward) -> list[int]:
-        """Start a batch: the token that each of its requests will have said."""
+    def launch(self, batch: Forward) -> Step:
+        """Start a batch: the step that computes it."""
         serving = self.serving
         if batch.forward_mode.is_extend():
             work = self._placed(batch)
         else:
-            work = [(serving.requests[req.rid], 1) for req in batch.reqs]
+            work = [(serving.requests[req.rid], self.width) for req in batch.reqs]
         preempted, self.preempted = self.preempted, []
         step = serving.device.run(work, preempted, serving.blocks_used())
         # The scheduler edits its list of requests while the step runs.
         self.flights.append(Flight([step], tuple(batch.reqs)))
         if not self.overlaps:
             self.land()
-        return [tokens[-1] if tokens else END for tokens in step.tokens]
+        return step
 
     def leap(self, may_go_on: Callable[[], bool]) -> list[list[int]]:
         """Let the requests launched last decode on, step by step; what each of them says.
@@ -162,6 +164,11 @@ class Launcher:
         served.place(past)
 
 
+def last_tokens(step: Step) -> list[int]:
+    """The token that each request of a step will have said, or one that nobody reads."""
+    return [tokens[-1] if tokens else END for tokens in step.tokens]
+
+
 def _is_unheard(req: Req) -> bool:
     """Whether the scheduler drops the token: of who was retracted meanwhile, or is refused."""
     return req.is_retracted or req.to_finish is not None
@@ -211,7 +218,7 @@ class VirtualWorker:
 
     def forward_batch_generation(self, batch: Forward, *_: object, **__: object) -> Any:
         """Start a batch; the tokens are those that its requests say."""
-        said = srt("managers.scheduler").torch.tensor(self.launcher.launch(batch))
+        said = srt("managers.scheduler").torch.tensor(last_tokens(self.launcher.launch(batch)))
         return srt("managers.utils").GenerationBatchResult(next_token_ids=said)
 
 

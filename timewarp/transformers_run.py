@@ -70,6 +70,7 @@ class TransformersRun:
             num_blocks=self.num_blocks,
             peak_blocks=self.peak_blocks,
             is_open_loop=self.workload.concurrency is None,
+            classes=self.workload.classes,
         )
 
 

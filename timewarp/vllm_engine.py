@@ -80,6 +80,16 @@ class VllmEngine:
         self._core.add_request(*self._core.preprocess_add_request(core_request))
 
     @property
+    def waiting(self) -> int:
+        """Requests in its queue."""
+        return len(self._core.scheduler.waiting)
+
+    @property
+    def kv_used(self) -> float:
+        """Share of its KV blocks that requests hold."""
+        return self._serving.blocks_used() / self.num_blocks
+
+    @property
     def has_work(self) -> bool:
         """Whether a step would do anything."""
         return bool(self._core.scheduler.has_requests() or self._core.batch_queue)

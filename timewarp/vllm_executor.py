@@ -35,6 +35,7 @@ class SchedulerOutput(Protocol):
     num_scheduled_tokens: Mapping[str, int]
     finished_req_ids: set[str]
     preempted_req_ids: set[str] | None
+    num_spec_tokens_to_schedule: int
 
 
 class Ready:
@@ -89,6 +90,7 @@ class VirtualExecutor:
         self._started: tuple[Step, list[str]] | None = None
         self._preempted: list[int] = []
         self._computed: list[str] = []
+        self._drafts = 0
         self.serving.cache = model_cache(self.vllm_config)
 
     @classmethod
@@ -138,7 +140,7 @@ class VirtualExecutor:
         work = [(serving.requests[request_id], count) for request_id, count in counts.items()]
         preempted, self._preempted = self._preempted, []
         step = serving.device.run(work, preempted, serving.blocks_used())
-        self._computed = list(counts)
+        self._computed, self._drafts = list(counts), scheduled.num_spec_tokens_to_schedule
         self._started = step, self._computed
         return Ready(None)
 
@@ -161,7 +163,7 @@ class VirtualExecutor:
 
     def take_draft_token_ids(self) -> object:
         """Drafts for all who were computed last; a scheduler that runs ahead has its own."""
-        drafts = [[FILLER] * self.vllm_config.num_speculative_tokens] * len(self._computed)
+        drafts = [[FILLER] * self._drafts] * len(self._computed)
         return self._outputs.DraftTokenIds(self._computed, drafts)
 
     def _coast(self) -> Ready | StepFuture:

@@ -14,6 +14,7 @@ from servecast.timewarp.arrivals import Arrivals
 from servecast.timewarp.batch_log import BatchLog
 from servecast.timewarp.clock import VirtualClock
 from servecast.timewarp.device import VirtualDevice
+from servecast.timewarp.dispatcher import Gauges
 from servecast.timewarp.driver import Driver
 from servecast.timewarp.journal import Journal
 from servecast.timewarp.remote_kv import RemoteKv
@@ -55,6 +56,7 @@ class Node:
             num_blocks=num_blocks,
             peak_blocks=max(journal.peak_blocks for journal in journals),
             is_open_loop=workload.concurrency is None,
+            classes=workload.classes,
         )
 
 
@@ -84,6 +86,11 @@ class VllmReplica:
         self.num_blocks = self._engine.num_blocks
         self.cache = str(serving.cache)
         self._driver = Driver(self._engine, serving, self.journal)
+
+    @property
+    def gauges(self) -> Gauges:
+        """What the engine says of itself."""
+        return self._engine
 
     def run(self) -> None:
         """Serve whoever comes; raises as `Driver` does."""

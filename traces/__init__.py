@@ -1,6 +1,7 @@
 """What arrives: workloads, their readers, synthesizers and statistics."""
 
 from servecast.traces.arrivals import ArrivalProcess, Constant, Gamma, Poisson, Weibull
+from servecast.traces.classes import Classes
 from servecast.traces.client_pool import ClientPool, LengthHistogram, PoolClient
 from servecast.traces.formats import Layout
 from servecast.traces.lengths import (
@@ -24,6 +25,7 @@ __all__ = [
     "PRESETS",
     "ArrivalProcess",
     "Bell",
+    "Classes",
     "ClientPool",
     "Constant",
     "EmpiricalLengths",

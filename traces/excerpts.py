@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from servecast.errors import InputError
+from servecast.traces import classes
 from servecast.traces.prefixes import Prefixes, joined
 from servecast.traces.quantities import NS_PER_S
 from servecast.traces.reshape import require_no_sessions, taken
@@ -62,10 +63,15 @@ def without_ticks(workload: Workload) -> Workload:
     return replace(workload, arrival_ns=spread)
 
 
+def of_class(workload: Workload, name: str) -> Workload:
+    """The workload with every request in the class `name`; InputError where that is no name."""
+    return replace(workload, classes=classes.Classes.of([name] * len(workload)))
+
+
 def mixed(workloads: Sequence[Workload]) -> Workload:
     """All requests of several open loops, each from its own time 0 on, in order of arrival.
 
-    No prompt of one begins as a prompt of another does.
+    No prompt of one begins as a prompt of another does. Classes of the same name are one.
     """
     for workload in workloads:
         _require_open_loop(workload, "a mix")
@@ -79,6 +85,7 @@ def mixed(workloads: Sequence[Workload]) -> Workload:
         priorities=_priorities(workloads),
         attribution="; ".join(dict.fromkeys(w.attribution for w in workloads if w.attribution)),
         failed=sum(workload.failed for workload in workloads),
+        classes=classes.joined([(workload.classes, len(workload)) for workload in workloads]),
     )
     return taken(together, np.argsort(together.arrival_ns, kind="stable"))
 

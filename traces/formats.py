@@ -25,6 +25,7 @@ class TraceFormat:
     priority: Sequence[str] = ()
     follows: Sequence[str] = ()
     think: Sequence[str] = ()
+    request_class: Sequence[str] = ()
     attribution_column: Sequence[str] = ()
     block_tokens: int | None = None
     """What a prefix block stands for, where the publisher says it once for all."""
@@ -57,6 +58,7 @@ class Layout:
     priority: str | None
     follows: str | None
     think: str | None
+    request_class: str | None
     attribution: str | None
     ignored: tuple[str, ...]
     """Columns that no role needs."""
@@ -64,13 +66,14 @@ class Layout:
     def used(self) -> list[str]:
         """The columns to read: arrival, input, output, then those of the optional ones it has."""
         numbers = (self.max_tokens, self.prefix_block, self.priority, self.follows, self.think)
-        optional = (*numbers, self.prefix_ids, self.attribution)
+        optional = (*numbers, self.prefix_ids, self.request_class, self.attribution)
         required = [self.arrival, self.input_tokens, self.output_tokens]
         return required + [name for name in optional if name is not None]
 
     def sparse(self) -> list[str]:
         """The columns that not every row must have."""
-        sparse = (self.priority, self.follows, self.think, self.prefix_ids, self.attribution)
+        numbers = (self.priority, self.follows, self.think)
+        sparse = (*numbers, self.prefix_ids, self.request_class, self.attribution)
         return [name for name in sparse if name is not None]
 
 
@@ -95,8 +98,9 @@ def lay_out(table: Table, known: TraceFormat) -> Layout:
     priority = _pick(table.columns, known.priority)
     follows = _pick(table.columns, known.follows)
     think = _pick(table.columns, known.think) if follows else None
+    named = _pick(table.columns, known.request_class)
     credit = _pick(table.columns, known.attribution_column)
-    roles = (arrival, inputs, outputs, limits, ids, block, priority, follows, think, credit)
+    roles = (arrival, inputs, outputs, limits, ids, block, priority, follows, think, named, credit)
     ignored = tuple(
         name for name in table.columns if name not in roles and name not in known.own_columns
     )

@@ -16,5 +16,6 @@ PLAIN = TraceFormat(
     priority=("priority",),
     follows=("follows",),
     think=("think_s",),
+    request_class=("class", "slo_class"),
     attribution_column=("attribution",),
 )

@@ -10,6 +10,7 @@ import numpy as np
 from servecast.errors import InputError
 from servecast.traces.azure import ATTRIBUTION, AZURE, names_azure
 from servecast.traces.burstgpt import BURSTGPT
+from servecast.traces.classes import Classes
 from servecast.traces.columns import integers
 from servecast.traces.faults import Faults, shown
 from servecast.traces.files import open_text
@@ -113,6 +114,7 @@ def _workload(file: Path, found: Layout, columns: TimedColumns, known: TraceForm
         attribution=columns.credit or owed,
         sessions=_sessions(found, columns),
         failed=columns.failed,
+        classes=Classes.of(columns.labels) if found.request_class else None,
     )
 
 

@@ -119,4 +119,5 @@ def taken(workload: Workload, rows: NDArray[np.intp] | Ints) -> Workload:
         prefixes=None if workload.prefixes is None else workload.prefixes.take(rows),
         priorities=None if workload.priorities is None else workload.priorities[rows],
         sessions=None if workload.sessions is None else workload.sessions.take(rows),
+        classes=None if workload.classes is None else workload.classes.take(rows),
     )

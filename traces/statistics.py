@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from servecast.traces.classes import NOBODY
 from servecast.traces.prefixes import Prefixes
 from servecast.traces.quantities import NS_PER_S
 from servecast.traces.sessions import Sessions
@@ -76,6 +78,16 @@ class SessionStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassStatistics:
+    """The requests of one class."""
+
+    name: str
+    requests: int
+    input_tokens: TokenStatistics
+    output_tokens: TokenStatistics
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """The statistics of one workload."""
 
@@ -90,6 +102,8 @@ class Statistics:
     prefixes: PrefixStatistics | None
     """None where the workload does not say which prompts begin alike."""
     sessions: SessionStatistics | None
+    classes: tuple[ClassStatistics, ...]
+    """Empty where no request names one."""
     attribution: str
 
 
@@ -104,6 +118,7 @@ def statistics(workload: Workload) -> Statistics:
         correlation=_correlation(workload.prompt_tokens, workload.output_tokens),
         prefixes=_sharing(workload.prefixes, workload.prompt_tokens),
         sessions=None if workload.sessions is None else _waiting(workload.sessions),
+        classes=tuple(_by_class(workload)),
         attribution=workload.attribution,
     )
 
@@ -111,6 +126,14 @@ def statistics(workload: Workload) -> Statistics:
 def _tokens(tokens: Ints) -> TokenStatistics:
     p50, p95, p99 = np.percentile(tokens, [50, 95, 99]).tolist()
     return TokenStatistics(float(tokens.mean()), p50, p95, p99, int(tokens.max()))
+
+
+def _by_class(workload: Workload) -> Iterator[ClassStatistics]:
+    classes = workload.classes or NOBODY
+    for number, name in enumerate(classes.names):
+        mine = np.flatnonzero(classes.numbers == number)
+        inputs, outputs = workload.prompt_tokens[mine], workload.output_tokens[mine]
+        yield ClassStatistics(name, len(mine), _tokens(inputs), _tokens(outputs))
 
 
 def _correlation(inputs: Ints, outputs: Ints) -> float | None:

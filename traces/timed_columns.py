@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from array import array
 from typing import cast
 
@@ -24,6 +25,8 @@ class TimedColumns:
     def __init__(self, known: TraceFormat, found: Layout, faults: Faults, *, sort: bool) -> None:
         """Rows out of order are faults unless they are to be sorted."""
         self.chains: list[list[int]] = []
+        self.labels: list[str] = []
+        """The class that each request names, where the file has a column for it."""
         self.credit = ""
         self.failed = 0
         """Rows left out because nobody served them."""
@@ -52,6 +55,9 @@ class TimedColumns:
             check_limits(chunk, part[2], part[3], faults)
         if found.prefix_ids:
             self._take_chains(chunk, found.prefix_ids)
+        if found.request_class:
+            labels = chunk.columns[self._names.index(found.request_class)]
+            self.labels += [sys.intern(label.strip()) for label in labels]
         if found.attribution and not self.credit:
             self.credit = next(filter(None, chunk.columns[-1]), "")
         self._last_ns = int(part[0][-1]) if len(part[0]) else self._last_ns

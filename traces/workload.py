@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from servecast.traces.classes import Classes
 from servecast.traces.prefixes import Prefixes
 from servecast.traces.sessions import Sessions
 
@@ -41,6 +42,9 @@ class Workload:
     """Which request waits for which; None: nobody waits."""
     failed: int = 0
     """Rows of its file that are no requests here, because whoever was asked did not answer."""
+
+    classes: Classes | None = None
+    """Which class of service each request belongs to; None: nobody names any."""
 
     def __len__(self) -> int:
         return len(self.prompt_tokens)

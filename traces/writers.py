@@ -46,7 +46,7 @@ def _csv_lines(workload: Workload) -> Iterator[str]:
 
 
 def _jsonl_lines(workload: Workload) -> Iterator[str]:
-    others = _others(workload)
+    others = _others(workload, quote='"')
     for place, (arrival_ns, *tokens) in enumerate(_rows(workload)):
         more = "".join(f', "{name}": {column[place]}' for name, column in others.items())
         credited = workload.attribution and place == 0
@@ -58,14 +58,16 @@ def _jsonl_lines(workload: Workload) -> Iterator[str]:
         )
 
 
-def _others(workload: Workload) -> dict[str, Sequence[object]]:
-    """The columns that not every workload has, as they are written."""
+def _others(workload: Workload, quote: str = "") -> dict[str, Sequence[object]]:
+    """The columns that not every workload has, as they are written, names between quotes."""
     others: dict[str, Sequence[object]] = {}
     if workload.priorities is not None:
         others["priority"] = workload.priorities.tolist()
     if workload.sessions is not None:
         others["follows"] = workload.sessions.follows.tolist()
         others["think_s"] = [_seconds(ns) for ns in workload.sessions.think_ns.tolist()]
+    if workload.classes is not None:
+        others["class"] = [quote + name + quote for name in workload.classes.labels()]
     return others
 
 

@@ -137,6 +137,7 @@ def _accelerator_row(device: Accelerator) -> dict[str, object]:
         "link_bytes_per_s": device.link.bw_bytes_per_s,
         "link_domain": device.link.domain,
         "tdp_w": device.tdp_w,
+        "idle_w": device.idle_w,
         "usd_per_hour": device.usd_per_hour,
         "confidence": device.confidence,
         "source": device.source,

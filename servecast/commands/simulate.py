@@ -62,6 +62,7 @@ def _simulate(
     priced: Pricing,
     records: Path | None,
 ) -> None:
+    from servecast.class_table import show_classes
     from servecast.domain import workload
     from servecast.tables import result_json, show_reached, show_result
     from servecast.writing import write_records
@@ -78,6 +79,7 @@ def _simulate(
         show_result(out, result)
         if beyond := priced.unseen(result):
             out.line(beyond)
+        show_classes(out, result, scenario.slo)
         show_reached(out, bands, priced.error)
         if records is not None:
             out.note(f"\nwrote {literal(records)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,9 @@ trace = typer.Typer(help="Look at workloads, convert and synthesize them.", no_a
 @trace.command()
 def stats(
     path: Annotated[Path, typer.Argument(help="A trace file (CSV or JSONL, .gz too).")],
+    plot: Annotated[
+        Path | None, typer.Option(help="Write figures of it to this HTML file.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -33,6 +37,8 @@ def stats(
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     workload = read(path)
     found = statistics(workload)
+    if plot is not None:
+        _plot(workload, found, plot)
     if out.json_mode:
         facts = {"attribution": workload.attribution, "failed": workload.failed}
         out.data({"trace": workload.name, **facts, **asdict(found)})
@@ -42,6 +48,15 @@ def stats(
         out.line(f"\nleft out: {workload.failed:,} failed, with no output")
     if workload.attribution:
         out.note(f"\n{literal(workload.attribution)}")
+    if plot is not None:
+        out.note(f"\nwrote {literal(plot)}")
+
+
+def _plot(workload: Workload, found: Statistics, path: Path) -> None:
+    from servecast.panel_page import write_page
+    from servecast.trace_panels import trace_page
+
+    write_page(trace_page(workload, found), path)
 
 
 Sort = Annotated[bool, typer.Option("--sort", help="Put out-of-order arrivals in order.")]
@@ -99,17 +114,19 @@ def convert(
 @trace.command()
 def mix(
     target: Annotated[Path, typer.Argument(help="The file to write.")],
-    sources: Annotated[list[Path], typer.Argument(help="The traces, each from its own time 0 on.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="The traces, each from its own time 0 on; CLASS=FILE names a class."),
+    ],
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> None:
     """Put several traces into one, in order of arrival."""
     from servecast.traces.excerpts import mixed
-    from servecast.traces.readers import read
     from servecast.traces.writers import write
 
-    workload = mixed([read(source) for source in sources])
+    workload = mixed([_source(source) for source in sources])
     write(workload, target)
     _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
 
@@ -161,6 +178,17 @@ def servegen(
     workload = clients.synthesize(rate_per_s, parse_seconds(span), seed)
     write(workload, target)
     _written(Output(json_mode=json, quiet=quiet, no_color=no_color), target, len(workload))
+
+
+def _source(text: str) -> Workload:
+    """The trace of a file, all of it in the class that stands before the file's name."""
+    from servecast.traces.excerpts import of_class
+    from servecast.traces.readers import read
+
+    name, equals, file = text.partition("=")
+    if not equals or Path(text).exists():
+        return read(text)
+    return of_class(read(file), name)
 
 
 def _excerpt(workload: Workload, start: str, end: str | None, *, spread: bool) -> Workload:
@@ -228,6 +256,9 @@ def _show(out: Output, name: str, found: Statistics) -> None:
     columns = ("tokens", "mean", "p50", "p95", "p99", "max")
     lengths = (_lengths("input", found.input_tokens), _lengths("output", found.output_tokens))
     out.table(columns, lengths)
+    if found.classes:
+        out.line()
+        out.table(("class", "requests", "input mean", "p95", "output mean", "p95"), _classes(found))
     if found.correlation is not None:
         out.line(f"\ncorrelation of input and output length {found.correlation:+.2f}")
     if found.prefixes is not None:
@@ -236,6 +267,13 @@ def _show(out: Output, name: str, found: Statistics) -> None:
             f"\nprompts begin alike: a cache that forgets nothing finds {shared.token_hit:.1%} of "
             f"their tokens and grows to {shared.unique_blocks:,} blocks of {shared.block_tokens}"
         )
+
+
+def _classes(found: Statistics) -> Iterator[list[str]]:
+    for one in found.classes:
+        tokens = (one.input_tokens, one.output_tokens)
+        figures = (f"{value:,.1f}" for each in tokens for value in (each.mean, each.p95))
+        yield [literal(one.name), f"{one.requests:,}", *figures]
 
 
 def _lengths(name: str, tokens: TokenStatistics) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-from servecast.errors import InputError
+from servecast.errors import InputError, nearest
 from servecast.primitives.deployment import Deployment, Routing
+from servecast.primitives.routing_options import RoutingOptions
+
+if TYPE_CHECKING:
+    from servecast.simulator.fleet.change import Change
 
 Role = Literal["both", "prefill", "decode"]
 """What a pool does with a request: all of it, its prompt alone, or all its tokens but the first."""
@@ -31,14 +35,24 @@ class Fleet:
 
     pools: tuple[Pool, ...]
     routing: Routing = "round_robin"
+    routing_options: RoutingOptions = field(default_factory=RoutingOptions)
+    changes: tuple[Change, ...] = ()
+    """What starts and stops replicas while they serve."""
 
     def __post_init__(self) -> None:
         names = [pool.name for pool in self.pools]
         for name in names:
             if names.count(name) > 1:
                 raise InputError(f"two pools are called `{name}`", hint="give each a name")
-        for field in ("max_model_len", "block_size", "enable_prefix_caching"):
-            self._require_one(field)
+        for name in ("max_model_len", "block_size", "enable_prefix_caching"):
+            self._require_one(name)
+        for change in self.changes:
+            if change.pool not in names:
+                near = nearest(change.pool, names)
+                raise InputError(
+                    f"there is no pool `{change.pool}` to change",
+                    hint=f"did you mean `{near}`?" if near else f"pools: {', '.join(names)}",
+                )
 
     @property
     def gpus(self) -> int:

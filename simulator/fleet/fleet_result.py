@@ -21,6 +21,8 @@ class FleetResult(Served):
 
     fleet: Fleet
     members: Sequence[Member]
+    restarted: int = 0
+    """Requests that a failure sent back to their start; one that it met twice counts twice."""
 
     @property
     def gpu_hours(self) -> float:
@@ -39,7 +41,9 @@ class FleetResult(Served):
 
     def of_pool(self, pool: Pool) -> Records:
         """The requests whose last token came from `pool`."""
-        numbers = [number for number, member in enumerate(self.members) if member.pool is pool]
+        numbers = [
+            number for number, member in enumerate(self.members) if member.pool.name == pool.name
+        ]
         rows = np.flatnonzero(np.isin(self.records.replica, numbers))
         return self.records.rows(rows)
 

@@ -19,6 +19,10 @@ class Member:
     since_ns: int = 0
     until_ns: int | None = None
     """None: it is there until the end."""
+    is_ready: bool = False
+    """Whether it has started."""
+    is_leaving: bool = False
+    """Whether it takes no requests any more."""
 
     def gpu_hours(self, first_ns: int, last_ns: int) -> float:
         """What it occupied between two moments."""

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import simpy
 
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.host_time import HostTime
+from servecast.simulator.admission import Admission
 from servecast.simulator.fleet.cluster import Cluster
-from servecast.simulator.fleet.fleet import Fleet
+from servecast.simulator.fleet.fleet import Fleet, Pool
 from servecast.simulator.fleet.fleet_result import FleetResult
-from servecast.simulator.fleet.member import Member
-from servecast.simulator.fleet.router import ROUTERS
+from servecast.simulator.fleet.roster import Roster
+from servecast.simulator.fleet.routers import router_of
 from servecast.simulator.fleet.serve import OnFinish, serve
 from servecast.simulator.records import merge
-from servecast.simulator.replica_plan import replica_plan
+from servecast.simulator.replica_plan import ReplicaPlan, replica_plan
 from servecast.traces.workload import Workload
 
 
@@ -32,19 +34,46 @@ def simulate_fleet(
     Raises UnsupportedError for what the simulator does not model, InfeasibleError where a model
     does not fit, InputError where no request fits the model length.
     """
-    members: list[Member] = []
-    for pool in fleet.pools:
-        plan = replica_plan(pool.deployment, workload, source=source, host=host(pool.deployment))
-        for _ in range(pool.deployment.replicas):
-            members.append(Member(pool, plan, plan.engine(len(members))))
-    admission = members[0].plan.admission(workload)
     env = simpy.Environment(initial_time=0)
+    plans: dict[int, ReplicaPlan] = {}
 
-    def front(on_finish: OnFinish | None) -> Cluster:
-        engines = [member.engine for member in members]
-        return Cluster(env, engines, ROUTERS[fleet.routing](), on_finish)
+    def plan(pool: Pool) -> ReplicaPlan:
+        deployed = pool.deployment
+        if id(deployed) not in plans:
+            plans[id(deployed)] = replica_plan(
+                deployed, workload, source=source, host=host(deployed)
+            )
+        return plans[id(deployed)]
 
-    serve(env, workload, admission, front)
+    roster = Roster(env, plan)
+    for pool in fleet.pools:
+        for _ in range(pool.deployment.replicas):
+            roster.begin(pool).is_ready = True
+    admission = plan(fleet.pools[0]).admission(workload)
+    roster.unfinished = len(workload) - len(admission.rejected)
+    serve(env, workload, admission, partial(_front, fleet, roster))
+    return _result(fleet, workload, admission, roster)
+
+
+def _front(fleet: Fleet, roster: Roster, on_finish: OnFinish | None) -> Cluster:
+    env, engines = roster.env, [member.engine for member in roster.members]
+    if fleet.changes:
+        on_finish = roster.counting(on_finish)
+    router = router_of(
+        fleet.routing,
+        lambda: int(env.now),
+        fleet.routing_options,
+        fleet.pools[0].deployment.block_size,
+    )
+    cluster = Cluster(env, engines, router, on_finish, changes=bool(fleet.changes))
+    roster.serve_in(cluster, fleet.pools)
+    for change in fleet.changes:
+        env.process(change.happen(roster))
+    return cluster
+
+
+def _result(fleet: Fleet, workload: Workload, admission: Admission, roster: Roster) -> FleetResult:
+    members = roster.members
     return FleetResult(
         workload=workload.name,
         records=merge([member.engine.recorder for member in members]),
@@ -56,4 +85,5 @@ def simulate_fleet(
         classes=workload.classes,
         fleet=fleet,
         members=members,
+        restarted=roster.restarted,
     )

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from servecast.primitives.deployment import Deployment
+from servecast.primitives.drafts_by_batch import Ranges
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.speculation import DraftModel, Method, Speculation
 from servecast.traces.prefixes import prefixes
@@ -30,16 +31,25 @@ def served(
     base: Deployment = PLAIN,
     *,
     drafts: tuple[Method, int] | None = None,
+    by_batch: Ranges = (),
     spread: float = 0.0,
     **changes: int | str,
 ) -> Deployment:
-    """A deployment with other limits; `drafts` by a method, so many for each step."""
+    """A deployment with other limits; `drafts` by a method, so many for each step, in
+    `by_batch` fewer."""
     speculation = None
     if drafts is not None:
         method, count = drafts
         chances = tuple(round(0.8 * 0.7**place, 3) for place in range(count))
         model = None if method == "ngram" else DraftModel(PLAIN.model, Dtype.BF16)
-        speculation = Speculation(method, count, chances, model, request_spread=spread)
+        speculation = Speculation(
+            method,
+            count,
+            chances,
+            model,
+            request_spread=spread,
+            num_speculative_tokens_per_batch_size=by_batch,
+        )
     return dataclasses.replace(base, speculation=speculation, **changes)  # type: ignore[arg-type]
 
 
@@ -104,6 +114,22 @@ STEPPED = (
     Case("three drafts by EAGLE, many system prompts in a small cache",
          served(drafts=("eagle", 3), enable_prefix_caching=True, max_model_len=1024,
                 num_gpu_blocks_override=200), many_prefixes(700, 14.0)),
+    Case("drafts by n-gram, by batch size",
+         served(drafts=("ngram", 4), by_batch=((1, 4, 4), (5, 9, 2), (10, 64, 0))),
+         poisson(300, 12.0)),
+    Case("drafts by n-gram, by batch size in a small cache, by priority",
+         served(CRAMPED, drafts=("ngram", 3), by_batch=((1, 3, 1), (6, 7, 9)),
+                scheduling_policy="priority"), urgent(bursts(120, 20, 1.5))),
+    Case("drafts by a model, by batch size, in a small prefix cache, budget of 512",
+         served(drafts=("draft_model", 4), by_batch=((1, 2, 4), (3, 6, 1), (7, 8, 0), (9, 64, 2)),
+                max_num_batched_tokens=512, enable_prefix_caching=True, max_model_len=1024,
+                num_gpu_blocks_override=200), many_prefixes(400, 14.0)),
+    Case("drafts by a model ahead, by batch size",
+         served(drafts=("draft_model", 4), by_batch=((1, 4, 4), (5, 9, 2), (10, 64, 0)),
+                async_scheduling=True), poisson(560, 12.0)),
+    Case("drafts by EAGLE ahead, by batch size in a small cache, bursts",
+         served(CRAMPED, drafts=("eagle", 3), by_batch=((1, 3, 3), (4, 6, 0), (7, 64, 1)),
+                async_scheduling=True), bursts(80, 20, 1.5)),
     Case("by priority", served(scheduling_policy="priority", max_num_seqs=16), urgent(CROWD)),
     Case("by priority in a small cache, bursts",
          served(CRAMPED, scheduling_policy="priority"), urgent(IN_BURSTS)),
@@ -140,7 +166,9 @@ def drawn(seed: int) -> Case:
     ahead, stages = bool(rng.integers(2)), int(rng.choice([1, 1, 2, 4]))
     methods: tuple[Method, ...] = ("draft_model", "eagle", "ngram")  # vLLM refuses the last ahead
     drafts = (methods[int(rng.integers(3 - ahead))], int(rng.integers(1, 5)))
-    base = served(drafts=drafts if stages == 1 and rng.integers(3) else None)
+    drawn_ranges = ((1, 3, 4), (4, 5, 0), (6, 9, 1), (10, 64, 2)) if rng.integers(2) else ()
+    drafting = drafts if stages == 1 and rng.integers(3) else None
+    base = served(drafts=drafting, by_batch=drawn_ranges)
     threshold = int(rng.choice([0, 0, 17, 60]))
     deployment = dataclasses.replace(
         base,

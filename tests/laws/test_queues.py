@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from servecast.simulator.engine import Engine
 from servecast.simulator.fleet.clients import open_loop
 from servecast.simulator.fleet.cluster import Cluster
-from servecast.simulator.fleet.router import CentralQueue
+from servecast.simulator.fleet.load_routers import CentralQueue
 from servecast.simulator.orca_scheduler import OrcaScheduler
 from servecast.simulator.records import Records, merge
 from servecast.simulator.request import Request

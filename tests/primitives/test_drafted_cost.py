@@ -32,10 +32,17 @@ def deployed(deployment: Deployment) -> StepCost:
 
 def test_a_draft_model_computes_the_batch_and_then_one_token_each() -> None:
     draft = NotedCost(device_ns=7, host_ns=1000)
-    cost = DraftedCost(NotedCost(), draft, 3)
+    cost = DraftedCost(NotedCost(), draft, [3] * 4)
     batch = Batch((Group(4, 2, 100, 0, True), Group(30, 1, 5)))
     assert cost.step(batch) == (100 + 3 * 7, 10)
     assert draft.batches == [batch, Batch((Group(1, 3, 143, 0, True),))]
+
+
+def test_the_drafts_after_a_step_go_by_its_sequences_and_none_still_computes_the_batch() -> None:
+    draft = NotedCost(device_ns=7)
+    cost = DraftedCost(NotedCost(), draft, [3, 3, 1, 0])
+    found = [cost.step(Batch((Group(1, n, 100, 0, True),))).device_ns for n in (1, 2, 3)]
+    assert found == [100 + 3 * 7, 100 + 7, 100 + 7]
 
 
 def test_an_ngram_lookup_takes_no_time_on_the_device() -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from servecast.errors import UnsupportedError
 from servecast.primitives.batch import Batch, Group
+from servecast.primitives.exchanges import Send
 from servecast.primitives.host_time import HostTime
 from servecast.primitives.operations import AllReduce, Elementwise
-from servecast.primitives.pipeline import stage_costs, stage_deployments, stage_layers
+from servecast.primitives.pipeline import leaves_node, stage_costs, stage_deployments, stage_layers
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 from tests.toy_deployments import DENSE, WINDOWED
@@ -69,6 +70,42 @@ def test_what_is_not_priced_is_refused_by_name() -> None:
     mixed = dataclasses.replace(WINDOWED, pipeline_parallel_size=2)
     with pytest.raises(UnsupportedError, match=r"pipeline stages of toy .* 2 kinds"):
         stage_deployments(mixed)
-    wide = dataclasses.replace(DENSE, pipeline_parallel_size=4, tensor_parallel_size=4)
-    with pytest.raises(UnsupportedError, match=r"4 pipeline stages .* exceed the 8"):
-        stage_deployments(wide)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "stages", "crossing"),
+    [
+        (4, 2, [False]),
+        (8, 2, [True]),
+        (4, 4, [False, True, False]),
+        (2, 6, [False, False, False, True, False]),
+        (16, 2, [True]),
+    ],
+)
+def test_a_stage_leaves_the_node_where_its_last_accelerators_do(
+    tensor: int, stages: int, crossing: list[bool]
+) -> None:
+    """Nodes of eight, filled stage by stage."""
+    wide = dataclasses.replace(DENSE, tensor_parallel_size=tensor, pipeline_parallel_size=stages)
+    assert [leaves_node(wide, stage) for stage in range(stages - 1)] == crossing
+
+
+def test_what_crosses_nodes_goes_by_the_network() -> None:
+    wide = dataclasses.replace(DENSE, tensor_parallel_size=8, pipeline_parallel_size=2)
+    first, _ = stage_costs(wide, SOURCE)
+    neighbour = CompiledStepCost(first.deployment, SOURCE, samples=False)
+    sent = Send(2 * BATCH.tokens * DENSE.model.hidden * 2.0 / 8)
+    by_network_s = float(SOURCE.seconds(sent, DENSE.accelerator))
+    by_link_s = float(SOURCE.seconds(AllReduce(sent.bytes, 2), DENSE.accelerator))
+    more_ns = first.step(BATCH).device_ns - neighbour.step(BATCH).device_ns
+    assert more_ns == pytest.approx((by_network_s - by_link_s) * 1e9, abs=2)
+    assert by_network_s > by_link_s
+
+
+def test_a_stage_on_another_node_needs_a_network_that_is_known() -> None:
+    alone = dataclasses.replace(DENSE.accelerator, network_bytes_per_s=None)
+    wide = dataclasses.replace(
+        DENSE, accelerator=alone, tensor_parallel_size=8, pipeline_parallel_size=2
+    )
+    with pytest.raises(UnsupportedError, match="network adapter of toy is not known"):
+        stage_costs(wide, SOURCE)

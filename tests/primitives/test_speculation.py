@@ -87,6 +87,18 @@ def test_vllm_is_told_the_method_the_drafts_and_where_the_model_is() -> None:
     assert json.loads(mtp.config("/here")) == {"method": "mtp", "num_speculative_tokens": 1}
 
 
+def test_vllm_is_told_the_drafts_by_batch_size() -> None:
+    by_batch = Speculation(
+        "ngram", 4, CHANCES, num_speculative_tokens_per_batch_size=((1, 8, 4), (9, 64, 0))
+    )
+    told = json.loads(by_batch.config())
+    assert told["num_speculative_tokens_per_batch_size"] == [[1, 8, 4], [9, 64, 0]]
+    assert list(by_batch.drafts_by_batch(10)) == [0, *[4] * 8, 0, 0]
+    assert list(NGRAM.drafts_by_batch(2)) == [4, 4, 4]
+    with pytest.raises(InputError, match="batch of 2"):
+        Speculation("ngram", 4, CHANCES, num_speculative_tokens_per_batch_size=((2, 8, 4),))
+
+
 def test_vllm_keeps_room_for_what_a_model_drafts() -> None:
     llama = model("llama-3.1-8b")
     head = Speculation("eagle3", 4, CHANCES, eagle_head(llama, "head", 3))

@@ -53,6 +53,24 @@ def test_the_method_is_found_as_vllm_finds_it(keys: dict[str, object], method: s
     assert found.model == keys.get("model")
 
 
+def test_drafts_by_batch_size_are_read() -> None:
+    by_batch = stated(
+        method="ngram",
+        num_speculative_tokens=3,
+        num_speculative_tokens_per_batch_size=[[1, 8, 3], [9, 64, 0]],
+    )
+    assert parse(by_batch).drafts == StatedDrafts("ngram", 3, None, ((1, 8, 3), (9, 64, 0)))
+
+
+@pytest.mark.parametrize("ranges", [7, [[1, 8]], [["one", 8, 3]], [[2, 8, 3]]])
+def test_drafts_by_batch_size_that_vllm_refuses_are_refused(ranges: object) -> None:
+    wrong = stated(
+        method="ngram", num_speculative_tokens=3, num_speculative_tokens_per_batch_size=ranges
+    )
+    with pytest.raises(InputError, match="num_speculative_tokens_per_batch_size"):
+        parse(wrong)
+
+
 def test_no_drafts_are_none() -> None:
     assert parse("vllm serve m").drafts is None
 

@@ -28,6 +28,7 @@ LLAMA, DEEPSEEK = "meta-llama/Llama-3.1-8B-Instruct", "deepseek-ai/DeepSeek-V3"
 NGRAM = "method: ngram, num_speculative_tokens: 3"
 MODEL = "method: draft_model, model: meta-llama/Llama-3.2-1B, num_speculative_tokens: 4"
 HEAD = "method: eagle3, model: yuhuili/EAGLE3-LLaMA3.1-Instruct-8B, num_speculative_tokens: 2"
+BY_BATCH = f"{MODEL}, num_speculative_tokens_per_batch_size: [[1, 2, 4], [3, 16, 1]]"
 MTP = "method: mtp, num_speculative_tokens: 1"
 
 
@@ -37,9 +38,16 @@ MTP = "method: mtp, num_speculative_tokens: 1"
         (LLAMA, 1, NGRAM, "false"),
         (LLAMA, 1, MODEL, "true"),
         (LLAMA, 1, HEAD, "false"),
+        (LLAMA, 1, BY_BATCH, "true"),
         (DEEPSEEK, 8, MTP, "true"),
     ],
-    ids=["n-gram", "draft model, ahead", "EAGLE-3", "MTP, ahead"],
+    ids=[
+        "n-gram",
+        "draft model, ahead",
+        "EAGLE-3",
+        "draft model, by batch size, ahead",
+        "MTP, ahead",
+    ],
 )
 def test_vllm_and_the_simulator_say_the_same(
     target: str,

@@ -78,6 +78,24 @@ def test_the_number_of_drafts_may_be_a_choice() -> None:
     assert found[1].num_drafts == 1
 
 
+BY_BATCH = "num_speculative_tokens_per_batch_size: [[1, 8, 3], [9, 64, 1]]"
+
+
+def test_the_number_of_drafts_may_go_by_the_batch_size(folder: Path) -> None:
+    text = stated(f"{NGRAM}, {BY_BATCH}, acceptance: [0.7, 0.4, 0.2]")
+    scenario = loads(text)
+    served = deployment(scenario)
+    assert served.drafting is not None
+    assert served.drafting.drafts_by_batch(10)[7:] == [3, 3, 1, 1]
+    assert loads(scenario.dump()) == scenario
+    (told,) = [value for name, value in arguments(served, 1000) if name == "--speculative-config"]
+    assert told == served.drafting.config()
+    write(folder, text)
+    answer = run("simulate", "small.yaml", "--json").json
+    ranges = answer["deployment"]["speculation"]["num_speculative_tokens_per_batch_size"]
+    assert ranges == [[1, 8, 3], [9, 64, 1]]
+
+
 def test_a_draft_model_is_known_by_name_or_by_the_path_of_its_config(folder: Path) -> None:
     by_name = deployment(loads(stated(f"{SMALLER}, acceptance: [0.7, 0.4]"))).drafting
     assert by_name is not None
@@ -142,6 +160,16 @@ def test_a_draft_model_is_known_by_name_or_by_the_path_of_its_config(folder: Pat
             ["151,936 tokens in its vocabulary", "same family"],
         ),
         ("method: mtp, num_speculative_tokens: 1, acceptance: [0.5]", "", ["multi-token"]),
+        (
+            f"{NGRAM}, acceptance: [0.7, 0.4, 0.2], {BY_BATCH.replace('[1,', '[2,')}",
+            "",
+            ["begins at a batch of 2", "write [first, last, drafts]"],
+        ),
+        (
+            f"{NGRAM}, acceptance: [0.7, 0.4, 0.2], {BY_BATCH.replace('[1,', '[0,')}",
+            ".num_speculative_tokens_per_batch_size[0][0]",
+            ["greater than or equal to 1"],
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(section: str, place: str, words: list[str]) -> None:
@@ -194,6 +222,13 @@ def test_a_command_that_drafts_is_compared_by_the_scenarios_acceptance() -> None
     more = parse(COMMAND.replace("--spec-tokens 2", "--spec-tokens 4"))
     with pytest.raises(InputError, match="acceptance for 3 of 4 drafts"):
         current_deployment(scenario, more)
+    by_batch = COMMAND.partition(" --spec")[0] + (
+        ' --speculative-config \'{"method": "ngram", "num_speculative_tokens": 3, '
+        '"num_speculative_tokens_per_batch_size": [[1, 8, 3], [9, 64, 1]]}\''
+    )
+    fewer = current_deployment(scenario, parse(by_batch)).drafting
+    assert fewer is not None
+    assert fewer.drafts_by_batch(10)[7:] == [3, 3, 1, 1]
     plain = parse(COMMAND.partition(" --spec-method")[0])
     assert current_deployment(scenario, plain).drafting is None
 

@@ -15,7 +15,7 @@ from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.engine import Engine
 from servecast.simulator.fleet.clients import ClosedLoop, open_loop
 from servecast.simulator.fleet.cluster import Cluster
-from servecast.simulator.fleet.router import RoundRobin
+from servecast.simulator.fleet.static_routers import RoundRobin
 from servecast.simulator.lone_engine import serve_closed_loop, serve_open_loop
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import SchedulerLimits

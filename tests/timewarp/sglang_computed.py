@@ -16,7 +16,7 @@ from servecast.timewarp import sglang_engine
 from servecast.timewarp.oracle import END
 from servecast.timewarp.sglang_run import SglangRun
 from servecast.timewarp.sglang_seam import probe, srt
-from servecast.timewarp.sglang_worker import Launcher
+from servecast.timewarp.sglang_worker import Launcher, last_tokens
 from servecast.traces.workload import Workload
 from tests.constant_cost import ConstantStepCost
 from tests.timewarp.sglang_cases import FLOWING, emulated
@@ -75,7 +75,7 @@ def _worker_class(launcher: Launcher, *_: int) -> type[Any]:
 
     def forward(self: Any, batch: Any, *args: Any, **named: Any) -> Any:
         result = theirs.forward_batch_generation(self, batch, *args, **named)
-        said = launcher.launch(batch)
+        said = last_tokens(launcher.launch(batch))
         result.next_token_ids = srt("managers.scheduler").torch.tensor(said)
         return result
 

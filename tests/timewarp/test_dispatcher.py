@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from servecast.simulator.fleet.router import ROUTERS
+from servecast.simulator.fleet.routers import ROUTERS, router_of
 from servecast.simulator.request import Request
 from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop
 from servecast.timewarp.dispatcher import Dispatcher, Lane
@@ -25,7 +25,8 @@ def requests(arrivals: list[int]) -> Iterator[Request]:
 def serve(clients: Arrivals, routing: str, replicas: int, services: list[int]) -> Served:
     """Engines that serve one request at a time, as long as `services` says in turn."""
     clock, served = SharedClock(), Served()
-    dispatcher = Dispatcher(clock, clients, ROUTERS[routing](), replicas, places=1)
+    router = router_of(routing, clock.now_ns)
+    dispatcher = Dispatcher(clock, clients, router, replicas, places=1)
 
     def engine(lane: Lane) -> None:
         queue: list[Request] = []

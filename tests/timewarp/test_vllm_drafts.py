@@ -87,6 +87,20 @@ def test_what_is_emitted_is_what_vllm_resolves(method: Method) -> None:
     assert theirs.max_num_new_slots_for_drafting == ours.draft_slots
 
 
+def test_drafts_by_batch_size_are_those_that_vllm_looks_up() -> None:
+    ranges = ((5, 9, 1), (1, 3, 2), (20, 600, 0))
+    ours = Speculation("ngram", 2, (0.6, 0.3), num_speculative_tokens_per_batch_size=ranges)
+    deployment = dataclasses.replace(PLAIN, speculation=ours)
+    with tempfile.TemporaryDirectory() as folder:
+        said, here = parsed(deployment, Path(folder))
+        assert said == json.loads(ours.config())
+        config = here.create_engine_config()
+    theirs = foreign("vllm.v1.spec_decode.dynamic.utils").build_dynamic_sd_schedule_lookup(
+        config.speculative_config.num_speculative_tokens_per_batch_size, 64, 2
+    )
+    assert theirs[1:] == list(ours.drafts_by_batch(64))[1:]
+
+
 def test_a_draft_models_layers_share_the_blocks_as_vllm_cuts_them() -> None:
     meta, cutting = foreign("servecast.timewarp.meta_model"), foreign("vllm.v1.core.kv_cache_utils")
     memory = 20 * 2**30

@@ -42,7 +42,7 @@ def emulated(
 ) -> Emulation:
     served = dataclasses.replace(PLAIN, async_scheduling=ahead, speculation=speculation)
     drafts = speculation is not None and speculation.draft is not None
-    cost = DraftedCost(COST, DRAFT, 3) if drafts else COST
+    cost = DraftedCost(COST, DRAFT, [3] * 65) if drafts else COST
     return emulate(served, workload, options(served, workload), cost, Mode(log_batches=True))
 
 

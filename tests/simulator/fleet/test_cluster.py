@@ -15,7 +15,8 @@ from servecast.simulator.async_engine import AsyncEngine
 from servecast.simulator.engine import Engine
 from servecast.simulator.fleet.clients import ClosedLoop, open_loop
 from servecast.simulator.fleet.cluster import Cluster
-from servecast.simulator.fleet.router import ROUTERS
+from servecast.simulator.fleet.load_routers import CentralQueue
+from servecast.simulator.fleet.routers import ROUTERS, router_of
 from servecast.simulator.records import Records, merge
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import SchedulerLimits
@@ -59,7 +60,7 @@ def serve_open(
     engines: list[Engine], routing: str, arrivals: list[Arrival] | tuple[Arrival, ...]
 ) -> Records:
     env = simpy.Environment(initial_time=0)
-    cluster = Cluster(env, engines, ROUTERS[routing]())
+    cluster = Cluster(env, engines, router_of(routing, lambda: int(env.now)))
     env.process(open_loop(cluster, (arrival.request() for arrival in arrivals)))
     run_all(env, engines)
     cluster.drain()
@@ -76,7 +77,8 @@ def serve_closed(
 ) -> Records:
     env = simpy.Environment(initial_time=0)
     clients = ClosedLoop(env, (arrival.request() for arrival in arrivals), think_ns)
-    cluster = Cluster(env, engines, ROUTERS[routing](), clients.next_request)
+    router = router_of(routing, lambda: int(env.now))
+    cluster = Cluster(env, engines, router, clients.next_request)
     clients.start(cluster, concurrency)
     run_all(env, engines)
     cluster.drain()
@@ -212,7 +214,7 @@ def test_a_static_open_loop_hands_nothing_back() -> None:
 
 def test_the_queue_in_front_holds_what_has_no_place() -> None:
     env = simpy.Environment(initial_time=0)
-    cluster = Cluster(env, engines_of(limits(1), STEP, 2), ROUTERS["central_queue"]())
+    cluster = Cluster(env, engines_of(limits(1), STEP, 2), CentralQueue())
     for index in range(5):
         cluster.submit(Request(index, 0, 1, 3, 3))
     assert [request.index for request in cluster.queue] == [2, 3, 4]
