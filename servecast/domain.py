@@ -64,11 +64,12 @@ def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment
 
 
 def require_one_pool(scenario: Scenario) -> None:
-    """UnsupportedError for a scenario whose replicas differ: it has no single deployment."""
-    if scenario.pools:
+    """UnsupportedError for replicas that differ or change: they are no single deployment."""
+    if scenario.is_fleet:
+        which = "pools" if scenario.pools else "changes"
         raise UnsupportedError(
-            "a scenario with `pools` is simulated only",
-            hint="run `servecast simulate`, or take `pools` out",
+            f"a scenario with `{which}` is simulated only",
+            hint=f"run `servecast simulate`, or take `{which}` out",
         )
 
 

@@ -24,7 +24,9 @@ def show_fleet(out: Output, result: FleetResult) -> None:
     """Its pools, latencies, rates and price, and what was out of the ordinary."""
     for pool in result.fleet.pools:
         served = counted(len(result.of_pool(pool)), "request")
-        out.line(f"{literal(pool.name)} ({pool.role}): {served} finished here")
+        there = result.mean_replicas(pool)
+        mean = "" if not result.fleet.changes else f", {there:.3g} replicas on average"
+        out.line(f"{literal(pool.name)} ({pool.role}): {served} finished here{mean}")
         out.line(deployment_line(pool.deployment))
     requests = f"{counted(result.arrived, 'request')} of {literal(result.workload)}"
     out.line(f"{requests} in {format_seconds(result.duration_s)}\n")
@@ -35,6 +37,8 @@ def show_fleet(out: Output, result: FleetResult) -> None:
         f"\n{format_rate(result.throughput, 'tok')} output{price}, "
         f"{format_rate(result.request_rate)} requests, {result.gpu_hours:.3g} GPU-hours"
     )
+    if result.restarted:
+        out.line(f"failures sent {counted(result.restarted, 'request')} back to the start")
     for line in remarks(result, [pool.deployment for pool in result.fleet.pools]):
         out.line(line)
 
@@ -54,6 +58,7 @@ def fleet_json(result: FleetResult, bands: Sequence[Reached]) -> Mapping[str, ob
         "output_tokens_per_s": result.throughput,
         "requests_per_s": result.request_rate,
         "gpu_hours": result.gpu_hours,
+        "restarted": result.restarted,
         "usd_per_million_output_tokens": _known(result.usd()),
         "latency_s": {name: asdict(getattr(result, name)) for name in LATENCY_WORDS},
         "slo": reached_json(bands),
@@ -65,6 +70,7 @@ def _pool_json(result: FleetResult, pool: Pool) -> Mapping[str, object]:
         "name": pool.name,
         "role": pool.role,
         "requests": len(result.of_pool(pool)),
+        "mean_replicas": result.mean_replicas(pool),
         "deployment": deployment_json(pool.deployment),
     }
 

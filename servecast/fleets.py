@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from servecast.changes import AnyChange, RolloutSection
 from servecast.domain import deployment
-from servecast.errors import InfeasibleError, InputError
+from servecast.errors import InfeasibleError, InputError, nearest
 from servecast.pools import PoolSection
 from servecast.scenario import Scenario
+from servecast.simulator.fleet.change import Change
 from servecast.simulator.fleet.fleet import Fleet, Pool
+from servecast.simulator.fleet.rollout import Rollout
 
 
 def pool_values(scenario: Scenario, pool: PoolSection) -> dict[str, object]:
@@ -14,7 +19,7 @@ def pool_values(scenario: Scenario, pool: PoolSection) -> dict[str, object]:
 
     A pool of another kind of GPU does not inherit a price, nor one of another engine its options.
     """
-    stated = scenario.model_dump(mode="json", exclude_unset=True, exclude={"pools"})
+    stated = scenario.model_dump(mode="json", exclude_unset=True, exclude={"pools", "changes"})
     stated |= {"slo": [], "objective": "gpu_hours"}  # those are of all pools together
     for section in ("hardware", "engine", "deployment"):
         stated[section] = {**(stated.get(section) or {}), **(getattr(pool, section) or {})}
@@ -35,21 +40,36 @@ def pool_scenario(scenario: Scenario, pool: PoolSection) -> Scenario:
 
 
 def fleet(scenario: Scenario) -> Fleet:
-    """The pools of a scenario.
+    """The pools of a scenario and what changes them; without any, all replicas are one pool.
 
     InputError where something is left open or the pools do not go together; InfeasibleError beyond
     the budget of GPUs.
     """
-    pools = tuple(_pool(scenario, pool) for pool in scenario.pools)
-    found = Fleet(pools, scenario.deployment.routing[0])
-    budget = scenario.hardware.gpus
-    if found.gpus > budget:
-        each = ", ".join(f"{pool.name} {pool.deployment.gpus}" for pool in pools)
+    pools = tuple(_pool(scenario, pool) for pool in _pools(scenario))
+    options = scenario.deployment
+    changes = tuple(_change(scenario, change) for change in scenario.changes)
+    _require_budget(scenario, pools)
+    return Fleet(pools, options.routing[0], changes=changes)
+
+
+def _require_budget(scenario: Scenario, pools: Sequence[Pool]) -> None:
+    """InfeasibleError where the pools may take more GPUs at once than there are."""
+    most = {pool.name: pool.deployment.replicas for pool in pools}
+    for change in scenario.changes:
+        name = _changed_pool(scenario, change).name
+        most[name] = change.most_replicas(most[name])
+    gpus = {pool.name: most[pool.name] * pool.deployment.gpus_per_replica for pool in pools}
+    taken, budget = sum(gpus.values()), scenario.hardware.gpus
+    if taken > budget:
+        each = ", ".join(f"{name} {count}" for name, count in gpus.items())
         raise InfeasibleError(
-            f"the pools take {found.gpus} GPUs ({each}), and the budget is {budget}",
-            hint=f"raise hardware.gpus to {found.gpus}, or take fewer",
+            f"the pools may take {taken} GPUs at once ({each}), and the budget is {budget}",
+            hint=f"raise hardware.gpus to {taken}, or take fewer",
         )
-    return found
+
+
+def _pools(scenario: Scenario) -> tuple[PoolSection, ...]:
+    return scenario.pools or (PoolSection(name="all"),)
 
 
 def _pool(scenario: Scenario, pool: PoolSection) -> Pool:
@@ -57,6 +77,35 @@ def _pool(scenario: Scenario, pool: PoolSection) -> Pool:
     if own.deployment.replicas == "auto":
         raise InputError(
             f"pool `{pool.name}` leaves its number of replicas open",
-            hint="state `replicas` under the pool's `deployment`",
+            hint="state `replicas` under its `deployment`",
         )
     return Pool(pool.name, deployment(own), pool.role)
+
+
+def _change(scenario: Scenario, change: AnyChange) -> Change:
+    pool = _changed_pool(scenario, change)
+    if not isinstance(change, RolloutSection):
+        return change.value(pool.name)
+    new = pool.model_copy(update={"deployment": {**(pool.deployment or {}), **change.deployment}})
+    return Rollout(
+        pool.name,
+        _pool(scenario, new).deployment,
+        round(change.at * 1e9),
+        round(change.start_up * 1e9),
+        change.surge,
+    )
+
+
+def _changed_pool(scenario: Scenario, change: AnyChange) -> PoolSection:
+    pools = {pool.name: pool for pool in _pools(scenario)}
+    if change.pool is None and len(pools) == 1:
+        return next(iter(pools.values()))
+    if change.pool not in pools:
+        near = nearest(change.pool or "", pools)
+        raise InputError(
+            f"`{change.kind}` changes no pool that is there"
+            if change.pool is None
+            else f"`{change.kind}` changes pool `{change.pool}`, which is not there",
+            hint=f"did you mean `{near}`?" if near else f"state `pool`: {', '.join(pools)}",
+        )
+    return pools[change.pool]

@@ -11,6 +11,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from servecast.changes import (
+    AutoscalerSection,
+    OutageSection,
+    RandomOutagesSection,
+    RolloutSection,
+)
 from servecast.checks import CHECKS
 from servecast.document import Document, read_document
 from servecast.engine_forms import FORMS, engine_stated
@@ -29,6 +35,10 @@ _FORMS: Forms = {
     "hardware": Hardware,
     "engine": Engine,
     "pools": PoolSection,
+    "changes.<autoscaler>": AutoscalerSection,
+    "changes.<outage>": OutageSection,
+    "changes.<random_outages>": RandomOutagesSection,
+    "changes.<rollout>": RolloutSection,
     "deployment.speculation": SpeculationOptions,
     "deployment.speculation.acceptance.<decay>": Decay,
     "workload.<trace>": TraceTraffic,

@@ -45,7 +45,7 @@ def _unknown_field(loc: Place, path: Place, forms: Forms, engine: str) -> Fault:
     for section, form in forms.items():
         if key in form.model_fields:
             return Fault(path, "unknown field here", f"it belongs {_plain(section)}")
-    home = ".".join(str(part) for part in loc[:-1])
+    home = ".".join(part for part in loc[:-1] if isinstance(part, str))
     near = nearest(key, forms[home].model_fields if home in forms else ())
     refused = refusal(key, engine)
     if refused and near != key.replace("-", "_"):

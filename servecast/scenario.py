@@ -13,6 +13,7 @@ from pydantic import (
     PlainValidator,
 )
 
+from servecast.changes import AnyChange
 from servecast.choices import Choice, Choices, Value
 from servecast.engine_forms import AnyForm, options_absent, options_read
 from servecast.faults import fault, shown, validating
@@ -97,6 +98,8 @@ class Scenario(Section):
     """In the form of the engine."""
     pools: tuple[PoolSection, ...] = ()
     """Where replicas differ; absent: `deployment.replicas` that are alike."""
+    changes: tuple[AnyChange, ...] = ()
+    """What starts and stops replicas while they serve."""
     workload: Traffic
     slo: Annotated[tuple[SloLine, ...], _LINES] = ()
     """Of all requests, or under the name of a class of that one's."""
@@ -133,6 +136,11 @@ class Scenario(Section):
     @property
     def _drafts(self) -> SpeculationOptions | None:
         return self.deployment.speculation if isinstance(self.deployment, VllmOptions) else None
+
+    @property
+    def is_fleet(self) -> bool:
+        """Whether replicas differ or change, so that no single deployment says what serves."""
+        return bool(self.pools or self.changes)
 
     def at(self, choice: Choice) -> Scenario:
         """The scenario fixed at one point of its space; raises where `choice` is not one."""

@@ -48,7 +48,7 @@ def simulate(
     found = load(scenario)
     for warning in found.warnings:
         out.note(warning)
-    if found.pools:
+    if found.is_fleet:
         return _simulate_fleet(out, found, calibration, costs, records)
     deployed = deployment(found, choice_of(found, at or []))
     priced = pricing(out, found, deployed, calibration=calibration, costs=costs)
@@ -107,7 +107,7 @@ def _simulate_fleet(
 
     if calibration is not None or costs is not None:
         raise InputError(
-            "--calibration and --costs are of one deployment, and the scenario has pools",
+            "--calibration and --costs are of one deployment, and the scenario has a fleet",
             hint="leave them out, or simulate a scenario of one pool alone",
         )
     traffic, source = workload(scenario), default_source()

@@ -13,7 +13,8 @@ from servecast.simulator.fleet.member import Member
 from servecast.simulator.fleet.roster import Process, Roster
 
 Signal = Literal["utilisation", "queue", "ttft"]
-"""Outstanding requests by places; requests that wait for a place; p95 of the first token's time."""
+"""Share of the places that are taken; requests that wait to be computed, in front of the replicas
+too; p95 of the time to the first token."""
 
 TOLERANCE = 0.1
 """No change while the signal is this close to its target (Kubernetes' default)."""
@@ -60,19 +61,20 @@ class Autoscaler:
 
     def _wanted(self, roster: Roster, now_ns: int) -> int:
         there = roster.of(self.pool)
-        ratio = self._total(roster.ready(self.pool), now_ns) / self.target
+        ratio = self._total(roster, now_ns) / self.target
         if self.signal == "ttft":  # no sum over replicas but one figure for all of them
             ratio = ratio * len(there)
         close = abs(ratio - len(there)) <= TOLERANCE * len(there)
         count = len(there) if close else ceil(ratio)
         return min(max(count, self.least), self.most)
 
-    def _total(self, ready: list[Member], now_ns: int) -> float:
+    def _total(self, roster: Roster, now_ns: int) -> float:
+        ready = roster.ready(self.pool)
         engines = [member.engine for member in ready]
         if self.signal == "utilisation":
             return sum(min(1.0, engine.outstanding / engine.places) for engine in engines)
         if self.signal == "queue":
-            return sum(max(0, engine.outstanding - engine.places) for engine in engines)
+            return sum(engine.waiting for engine in engines) + roster.in_line(self.pool)
         return _late_first_tokens_s(ready, now_ns - 4 * self.interval_ns)
 
 

@@ -52,7 +52,14 @@ class Cluster:
         """Hand in a request at its arrival time: now, if the engines are watched."""
         self.queue.append(request)
         if len(self.queue) == 1:
-            self._dispatch(request.arrival_ns)
+            self._dispatch(int(self.env.now) if self.is_watched else request.arrival_ns)
+
+    def notify(self, engine: AnyEngine, news: Callable[[int], None]) -> None:
+        """Tell a watched engine something, at this moment, that may change what it does next."""
+        now_ns = int(self.env.now)
+        engine.advance(now_ns)
+        news(now_ns)
+        self._watch(engine)
 
     def drain(self) -> None:
         """Run every engine until it is idle; for after the last event."""

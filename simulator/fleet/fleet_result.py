@@ -47,6 +47,12 @@ class FleetResult(Served):
         rows = np.flatnonzero(np.isin(self.records.replica, numbers))
         return self.records.rows(rows)
 
+    def mean_replicas(self, pool: Pool) -> float:
+        """How many of a pool's replicas there were on average, the starting ones included."""
+        there = [member for member in self.members if member.pool.name == pool.name]
+        hours = sum(self._hours(m) / m.pool.deployment.gpus_per_replica for m in there)
+        return hours * 3600.0 / self.duration_s if self.duration_s else 0.0
+
     @property
     def _step_costs(self) -> Sequence[StepCost]:
         return [member.plan.stages[0] for member in self.members]

@@ -41,7 +41,8 @@ class Roster:
     def begin(self, pool: Pool) -> Member:
         """A replica that occupies its GPUs from now, and takes no requests yet."""
         plan = self._plan(pool)
-        engine = plan.engine(len(self.members))
+        start = plan.engine if pool.role == "both" else plan.connected_engine
+        engine = start(len(self.members))
         member = Member(pool, plan, engine, since_ns=int(self.env.now))
         self.members.append(member)
         return member
@@ -53,6 +54,10 @@ class Roster:
     def ready(self, pool: str) -> list[Member]:
         """Those of them that take requests."""
         return [member for member in self.of(pool) if member.is_ready]
+
+    def in_line(self, pool: str) -> int:
+        """Requests that wait in front of its replicas, and of those that share their cluster."""
+        return len(self._clusters[pool].queue)
 
     def start(self, pool: Pool, start_up_ns: int) -> Process:
         """Start a replica, which takes requests once it is up, unless it was told to leave."""

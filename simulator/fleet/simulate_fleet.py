@@ -11,13 +11,15 @@ from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.host_time import HostTime
 from servecast.simulator.admission import Admission
+from servecast.simulator.fleet.client_records import client_records
 from servecast.simulator.fleet.cluster import Cluster
 from servecast.simulator.fleet.fleet import Fleet, Pool
 from servecast.simulator.fleet.fleet_result import FleetResult
+from servecast.simulator.fleet.front import Front
 from servecast.simulator.fleet.roster import Roster
 from servecast.simulator.fleet.routers import router_of
 from servecast.simulator.fleet.serve import OnFinish, serve
-from servecast.simulator.records import merge
+from servecast.simulator.fleet.two_sides import two_sides
 from servecast.simulator.replica_plan import ReplicaPlan, replica_plan
 from servecast.traces.workload import Workload
 
@@ -55,7 +57,9 @@ def simulate_fleet(
     return _result(fleet, workload, admission, roster)
 
 
-def _front(fleet: Fleet, roster: Roster, on_finish: OnFinish | None) -> Cluster:
+def _front(fleet: Fleet, roster: Roster, on_finish: OnFinish | None) -> Front:
+    if fleet.is_disaggregated:
+        return two_sides(fleet, roster.members, roster.env, on_finish)
     env, engines = roster.env, [member.engine for member in roster.members]
     if fleet.changes:
         on_finish = roster.counting(on_finish)
@@ -76,7 +80,7 @@ def _result(fleet: Fleet, workload: Workload, admission: Admission, roster: Rost
     members = roster.members
     return FleetResult(
         workload=workload.name,
-        records=merge([member.engine.recorder for member in members]),
+        records=client_records(members),
         logs=[member.engine.log for member in members],
         arrived=len(workload),
         rejected=admission.rejected,

@@ -11,6 +11,7 @@ from servecast.errors import InfeasibleError, InputError, UnsupportedError
 from servecast.fleets import fleet, pool_scenario
 from servecast.loading import loads
 from servecast.scenario import Scenario
+from servecast.simulator.fleet.rollout import Rollout
 from tests.command import assert_refused, run, write
 from tests.servecast.minimal import changed, faults
 
@@ -68,7 +69,7 @@ def test_an_open_number_of_replicas_is_refused() -> None:
 
 
 def test_pools_beyond_the_budget_are_refused() -> None:
-    with pytest.raises(InfeasibleError, match=r"take 3 GPUs \(fast 2, cheap 1\), and .* is 2"):
+    with pytest.raises(InfeasibleError, match=r"3 GPUs at once \(fast 2, cheap 1\), .* is 2"):
         fleet(loads(TWO.replace("gpus: 3", "gpus: 2")))
 
 
@@ -109,6 +110,51 @@ def test_equal_pools_are_one_deployment() -> None:
 def test_other_verbs_refuse_pools(verb: str) -> None:
     write(Path(), TWO)
     assert_refused(run(verb, "small.yaml"), 2, "is simulated only")
+
+
+CHANGES = """\
+changes:
+  - {kind: autoscaler, signal: utilisation, target: 0.001, most: 3, start_up: 100ms, interval: 50ms}
+  - {kind: outage, at: 200ms, down: 100ms}
+  - {kind: random_outages, mean_between: 1h, down: 1min}
+"""
+CHANGING = changed("gpus: 1", "gpus: 4") + CHANGES
+
+
+def test_changes_are_of_the_only_pool_and_shown() -> None:
+    write(Path(), CHANGING)
+    told = run("simulate", "small.yaml")
+    assert told.code == 0, told.err
+    assert "all (both): 5 requests finished here, 2." in told.out
+    assert run("simulate", "small.yaml", "--json").json["pools"][0]["mean_replicas"] > 1
+
+
+def test_a_rollout_states_what_is_new() -> None:
+    rollout = "  - {kind: rollout, at: 1s, start_up: 1s, deployment: {max_num_seqs: 8}}\n"
+    (new,) = [each for each in fleet(loads(CHANGING + rollout)).changes if hasattr(each, "surge")]
+    assert isinstance(new, Rollout)
+    assert new.deployment.max_num_seqs == 8
+
+
+def test_a_change_that_may_exceed_the_budget_is_refused() -> None:
+    with pytest.raises(InfeasibleError, match=r"may take 5 GPUs at once \(all 5\)"):
+        fleet(loads(CHANGING.replace("most: 3", "most: 5")))
+
+
+def test_faults_of_changes_name_what_is_known() -> None:
+    bad = CHANGING.replace("kind: outage", "kind: outige").replace("most: 3", "mots: 3")
+    found = faults(bad.replace("mean_between: 1h", "mean_between: 0s"))
+    assert "did you mean `outage`" in found["changes[1]"]
+    assert "did you mean `most`" in found["changes[0].mots"]
+    assert "fails without end" in found["changes[2]"]
+
+
+def test_a_change_among_several_pools_names_its_own() -> None:
+    with pytest.raises(InputError, match="`outage` changes no pool that is there"):
+        fleet(loads(TWO + "changes: [{kind: outage, at: 1s, down: 1s}]\n"))
+    with pytest.raises(InputError, match="changes pool `fats`") as told:
+        fleet(loads(TWO + "changes: [{kind: outage, pool: fats, at: 1s, down: 1s}]\n"))
+    assert "`fast`" in (told.value.hint or "")
 
 
 def test_python_has_a_verb_for_pools() -> None:
