@@ -79,7 +79,7 @@ def _pool(scenario: Scenario, pool: PoolSection) -> Pool:
             f"pool `{pool.name}` leaves its number of replicas open",
             hint="state `replicas` under its `deployment`",
         )
-    return Pool(pool.name, deployment(own), pool.role)
+    return Pool(pool.name, deployment(own), pool.role, pool.classes)
 
 
 def _change(scenario: Scenario, change: AnyChange) -> Change:

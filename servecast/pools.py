@@ -17,6 +17,8 @@ class PoolSection(Section):
     name: Annotated[str, Field(max_length=40, pattern=r"^\w[\w.-]*$")]
     role: Role = "both"
     """`prefill` and `decode` pools share each request; `both` serves it whole."""
+    classes: tuple[str, ...] = ()
+    """The classes of requests that it serves; absent: all that no other pool states."""
     model: ModelName | None = None
     hardware: dict[str, object] | None = None
     engine: dict[str, object] | None = None

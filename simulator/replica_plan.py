@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from servecast.primitives.corrected_source import default_source
 from servecast.primitives.cost import CostSource
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.drafted_cost import with_drafts
+from servecast.primitives.host_kv import host_kv
 from servecast.primitives.host_time import HostTime
 from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.pipeline import stage_costs
@@ -19,7 +21,8 @@ from servecast.primitives.stated_pool import StatedPool
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.any_engine import AnyEngine
-from servecast.simulator.engines import engine_of, takes_every_step
+from servecast.simulator.connected_engine import ConnectedEngine
+from servecast.simulator.engines import connected_engine_of, engine_of, takes_every_step
 from servecast.simulator.policies import own_limits, policy_of, transformers_limits
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
 from servecast.simulator.sglang_limits import SglangLimits, output_room, sglang_limits
@@ -50,12 +53,26 @@ class ReplicaPlan:
             schedules_ahead=self.schedules_ahead,
         )
 
-    def admission(self, workload: Workload) -> Admission:
-        """What the engine's front end does to a workload."""
-        limits, room = self.limits, None
-        if isinstance(limits, SglangLimits):
-            room = output_room(limits, workload)
-        prefixes = _engine_prefixes(workload, limits)
+    def connected_engine(self, number: int) -> ConnectedEngine:
+        """The same, with KV caches that come from other replicas, or go there.
+
+        UnsupportedError where that is not simulated.
+        """
+        return connected_engine_of(self.deployment, self.limits, self.stages, number)
+
+    def room(self, workload: Workload) -> NDArray[np.int64]:
+        """Tokens that each prompt leaves for its output; less than 1: it is rejected."""
+        if isinstance(self.limits, SglangLimits):
+            return output_room(self.limits, workload)
+        return self.deployment.max_model_len - workload.prompt_tokens
+
+    def admission(self, workload: Workload, room: NDArray[np.int64] | None = None) -> Admission:
+        """What the engine's front end does to a workload.
+
+        `room` is what prompts leave, where not all of them are served by this deployment.
+        """
+        room = self.room(workload) if room is None else room
+        prefixes = _engine_prefixes(workload, self.limits)
         return Admission(workload, self.deployment.max_model_len, prefixes, room)
 
 
@@ -121,6 +138,7 @@ def scheduler_limits(deployment: Deployment, memory: Ledger, workload: Workload)
         num_blocks=plain_blocks(deployment, memory, workload),
         block_size=deployment.block_size,
         enable_prefix_caching=deployment.enable_prefix_caching,
+        host=host_kv(deployment, memory),
     )
     groups = memory.geometry.groups
     steps = deployment.enable_prefix_caching or takes_every_step(deployment)

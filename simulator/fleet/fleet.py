@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -25,13 +26,16 @@ class Pool:
     deployment: Deployment
     """With the number of replicas to start with."""
     role: Role = "both"
+    classes: tuple[str, ...] = ()
+    """The classes of requests that it serves; none stated: all that no other pool states."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Pools that differ in their accelerators, sizes or roles, behind one router.
+    """Pools that differ in their accelerators, sizes, roles or models.
 
-    InputError where they cannot take the same requests.
+    Those that serve the same classes share a router. InputError where they cannot take the same
+    requests.
     """
 
     pools: tuple[Pool, ...]
@@ -47,8 +51,11 @@ class Fleet:
         for name in names:
             if names.count(name) > 1:
                 raise InputError(f"two pools are called `{name}`", hint="give each a name")
-        for name in ("max_model_len", "block_size", "enable_prefix_caching"):
-            self._require_one(name)
+        for name in ("block_size", "enable_prefix_caching"):
+            _require_one(name, self.pools)
+        for pools in self.services.values():
+            _require_one("max_model_len", pools)
+        self._require_one_home()
         self._require_both_sides()
         for change in self.changes:
             if change.pool not in names:
@@ -72,7 +79,7 @@ class Fleet:
         roles = {pool.role for pool in self.pools}
         if roles not in ({"both"}, {"prefill", "decode"}):
             raise InputError(
-                f"a request would find no way through pools of the roles {', '.join(sorted(roles))}",
+                f"requests find no way through pools of the roles {', '.join(sorted(roles))}",
                 hint="give some pools the role `prefill` and all others `decode`, or all `both`",
             )
         if self.transfer is not None and not self.is_disaggregated:
@@ -86,11 +93,30 @@ class Fleet:
                 hint="leave their autoscaling, failures and updates out",
             )
 
-    def _require_one(self, field: str) -> None:
-        stated = {pool.name: getattr(pool.deployment, field) for pool in self.pools}
-        if len(set(stated.values())) > 1:
-            each = ", ".join(f"{name}: {value}" for name, value in stated.items())
-            raise InputError(
-                f"pools that serve the same requests differ in {field} ({each})",
-                hint=f"state `{field}` under `deployment`, once for all of them",
-            )
+    @property
+    def services(self) -> Mapping[tuple[str, ...], tuple[Pool, ...]]:
+        """The pools that share a router, by the classes that they serve."""
+        together: dict[tuple[str, ...], tuple[Pool, ...]] = {}
+        for pool in self.pools:
+            key = tuple(sorted(pool.classes))
+            together[key] = (*together.get(key, ()), pool)
+        return together
+
+    def _require_one_home(self) -> None:
+        homes = [name for classes in self.services for name in classes]
+        for name in homes:
+            if homes.count(name) > 1:
+                raise InputError(
+                    f"class `{name}` is served by pools whose `classes` differ",
+                    hint="let pools that share a class state the same `classes`",
+                )
+
+
+def _require_one(field: str, pools: Sequence[Pool]) -> None:
+    stated = {pool.name: getattr(pool.deployment, field) for pool in pools}
+    if len(set(stated.values())) > 1:
+        each = ", ".join(f"{name}: {value}" for name, value in stated.items())
+        raise InputError(
+            f"pools that serve the same requests differ in {field} ({each})",
+            hint=f"state `{field}` under `deployment`, once for all of them",
+        )

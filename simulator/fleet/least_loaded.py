@@ -34,7 +34,8 @@ class LeastLoaded:
 
     def of(self, replicas: Sequence[R]) -> R | None:
         """The least loaded of `replicas`; None where there is none."""
-        self._look_at_all(replicas)
+        if replicas is not self._replicas:
+            self._look_at_all(replicas)
         heap, known = self._heap, self._known
         while heap:
             load, number = heap[0]

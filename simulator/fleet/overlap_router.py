@@ -64,7 +64,6 @@ class KvOverlap:
 
     def route(self, replicas: Sequence[R], request: Request) -> R | None:
         """The replica at the least cost; None where there is none."""
-        self._end(request)  # it was sent before, to a replica that failed
         if not replicas:
             return None
         extents, own = self._blocks(request)
