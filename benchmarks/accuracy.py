@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import accuracy_tables as tables
+from benchmarks import disaggregated_rows
 from benchmarks.accuracy_sections import Forecasts, Scores, scores
 from benchmarks.band_widths import file_text, widths
 from benchmarks.coefficient_file import read_file
@@ -27,7 +28,8 @@ from servecast.primitives.roofline import RooflineSource
 from servecast.profiler.bands import BANDS_FILE, shipped_bands
 from servecast.profiler.measured_costs import MeasuredCosts
 from servecast.profiler.measured_points import Measured
-from servecast.profiler.predict import Predictor, SourceOf
+from servecast.profiler.point_costs import SourceOf
+from servecast.profiler.predict import Predictor
 from servecast.profiler.prediction_file import predictions_csv
 
 ROOT = Path(__file__).parents[1]
@@ -96,15 +98,15 @@ def fit_bands(found: Mapping[CostKind, Forecasts]) -> None:
     shipped_bands.cache_clear()
 
 
-def documents(found: Mapping[CostKind, Scores]) -> dict[str, dict[str, str]]:
-    """The marked parts of every document, by its path."""
+def documents(found: Mapping[CostKind, Scores], pools: str) -> dict[str, dict[str, str]]:
+    """The marked parts of every document, by its path; `pools` is that of disaggregated rows."""
     engines = {f"errors by {kind}": tables.by_engine(s) for kind, s in found.items()}
     families = {f"families by {kind}": tables.by_family(s) for kind, s in found.items()}
     rows = {"refusals": tables.refusals(next(iter(found.values())).refusals)}
     fit = {"coefficients": tables.coefficients(list(found)), "ranks": tables.ranks(found)}
     return {
         "README.md": {"accuracy": tables.headline(found)},
-        "docs/accuracy.md": engines | rows | fit,
+        "docs/accuracy.md": engines | {disaggregated_rows.PART: pools} | rows | fit,
         "docs/predict.md": families | {"bands": tables.bands(BANDS_FILE)},
     }
 
@@ -120,7 +122,7 @@ def main() -> None:
             keep(out, kind, each)
     fit_bands(found)
     scored: dict[CostKind, Scores] = {kind: scores(each) for kind, each in found.items()}
-    for name, parts in documents(scored).items():
+    for name, parts in documents(scored, disaggregated_rows.part()).items():
         rewrite(ROOT / name, parts)
         for part, text in parts.items():
             print(f"\n{name}: {part}\n{text}")

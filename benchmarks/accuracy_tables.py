@@ -112,9 +112,9 @@ def _full_row(section: Section) -> tuple[str, ...]:
     shipped, left_out = section.shipped, section.left_out
     cells: list[str] = []
     for metric in METRICS:
-        cells += [_long(shipped.errors(metric)), _short(left_out.errors(metric))]
-    naive = " / ".join(_percent(shipped.errors(m, naive=True).median, 0) for m in METRICS)
-    covered = " / ".join(_percent(shipped.errors(m).covered, 0) for m in METRICS)
+        cells += [errors_cell(shipped.errors(metric)), _short(left_out.errors(metric))]
+    naive = " / ".join(percent(shipped.errors(m, naive=True).median, 0) for m in METRICS)
+    covered = " / ".join(percent(shipped.errors(m).covered, 0) for m in METRICS)
     return (_name(section), f"{_count(shipped):,}", *cells, naive, covered)
 
 
@@ -122,8 +122,8 @@ def _as_shipped(pairs: Pairs) -> list[str]:
     cells: list[str] = []
     for metric in METRICS:
         naive = pairs.errors(metric, naive=True).median
-        cells.append(f"{_long(pairs.errors(metric))} ({_percent(naive, 0)})")
-    return [*cells, _long(pairs.errors("out_tok_s_per_gpu"))]
+        cells.append(f"{errors_cell(pairs.errors(metric))} ({percent(naive, 0)})")
+    return [*cells, errors_cell(pairs.errors("out_tok_s_per_gpu"))]
 
 
 def _name(section: Section) -> str:
@@ -141,7 +141,8 @@ def _count(pairs: Pairs) -> int:
     return pairs.errors("tpot_ms").count
 
 
-def _long(errors: Errors) -> str:
+def errors_cell(errors: Errors) -> str:
+    """Median, P90 and signed median of errors, in percent."""
     signed = errors.signed * 100
     return f"{_short(errors)} / {signed:+.1f}".replace("-", "−")
 
@@ -150,7 +151,8 @@ def _short(errors: Errors) -> str:
     return f"{errors.median * 100:.1f} / {errors.p90 * 100:.1f}"
 
 
-def _percent(share: float, digits: int) -> str:
+def percent(share: float, digits: int) -> str:
+    """A share in percent; a dash where there is none."""
     return "–" if share != share else f"{share * 100:.{digits}f}"
 
 

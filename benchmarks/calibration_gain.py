@@ -20,7 +20,7 @@ from servecast.primitives.deployment import Deployment
 from servecast.primitives.roofline import RooflineSource
 from servecast.profiler.benchmark_client import benchmark_workload
 from servecast.profiler.measured_points import Measured, read_measured
-from servecast.profiler.predict import deployment_of
+from servecast.profiler.point_deployment import deployment_of
 from servecast.search.calibrate import Fitter, Observation
 
 MODELS = ("Qwen/Qwen3-32B", "meta-llama/Llama-3.1-70B")

@@ -27,8 +27,17 @@ def published_data() -> Path:
 
 def aggregated() -> list[Measured]:
     """The rows of the development part whose servers compute prompts and answers."""
-    rows = read_measured(published_data() / "groundtruth" / "silicon_dev.csv")
-    return [row for row in rows if row.point.mode == "agg"]
+    return [row for row in _development_part() if row.point.mode == "agg"]
+
+
+def disaggregated() -> list[Measured]:
+    """Those of two pools, as far as they state workers, batches and parallel sizes."""
+    rows = [row for row in _development_part() if row.point.mode == "disagg"]
+    return [row for row in rows if row.point.prefill and row.point.decode]
+
+
+def _development_part() -> list[Measured]:
+    return read_measured(published_data() / "groundtruth" / "silicon_dev.csv")
 
 
 def group_of(point: SiliconPoint) -> str:

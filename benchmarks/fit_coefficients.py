@@ -24,7 +24,8 @@ from benchmarks.development_part import aggregated, group_of, is_set_aside, samp
 from servecast.primitives.coefficients import Coefficients, CostKind, coefficients_path
 from servecast.profiler.measured_costs import MeasuredCosts
 from servecast.profiler.measured_points import Measured
-from servecast.profiler.predict import Predictor, SourceOf
+from servecast.profiler.point_costs import SourceOf
+from servecast.profiler.predict import Predictor
 
 MOST = 5
 METRICS = ("tpot_ms", "ttft_ms")

@@ -24,7 +24,7 @@ from servecast.primitives.corrected_source import default_source
 from servecast.primitives.step_costs import StepCosts
 from servecast.profiler.benchmark_client import benchmark_workload
 from servecast.profiler.engine_memory import kv_blocks
-from servecast.profiler.predict import deployment_of
+from servecast.profiler.point_deployment import deployment_of
 from servecast.profiler.silicon_points import SiliconPoint
 from servecast.search.band import Scaled
 from servecast.simulator.scheduler import SchedulerLimits

@@ -41,6 +41,8 @@ class Accelerator:
     source: str
     network_bytes_per_s: float | None = None
     """Of its own adapter towards other nodes, one way; None where not known."""
+    host_bytes_per_s: float | None = None
+    """To its host's memory, one way, as the data sheet states it; None where not known."""
     idle_w: float | None = None
     """What it draws while it serves nothing; None where nobody has published that."""
 

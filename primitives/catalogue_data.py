@@ -97,6 +97,7 @@ def _accelerator(name: str, entry: Entry, sources: dict[str, str]) -> Accelerato
         confidence=entry["confidence"],
         source=f"{stated}; {'nominal' if nominal else 'reported'} memory",
         network_bytes_per_s=network * 1e9 / 8 if network else None,
+        host_bytes_per_s=entry["host_gb_per_s"] * 1e9 if "host_gb_per_s" in entry else None,
         idle_w=entry.get("idle_w"),
     )
 

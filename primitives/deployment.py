@@ -26,6 +26,8 @@ Routing = Literal[
     "prefix_affinity",
     "kv_overlap",
 ]
+KvLoads = Literal["always", "if_faster"]
+"""What is done with KV blocks found in host memory: vLLM always loads them."""
 ExpertsKernel = Literal["", "marlin", "mxfp8"]
 """What computes experts with 4-bit weights: Marlin expands them to bf16, others multiply them by
 activations of 8 bits. Empty is the engine's own choice."""
@@ -74,6 +76,11 @@ class Deployment:
     """The most tokens of a request in one step of vLLM while others are there; 0: no such limit."""
     long_prefill_token_threshold_adaptive: bool = False
     """Whether a request's fair share of the step may exceed that threshold."""
+    kv_offloading_size: float | None = None
+    """GiB of host memory in which vLLM keeps KV blocks of a replica, over all its ranks."""
+    host_gb_per_s: float | None = None
+    """What one GPU reaches to that memory one way, as measured; None: by its data sheet."""
+    kv_loads: KvLoads = "always"
     policy: Policy | None = None
     """How an engine schedules whose choices vLLM's options do not name; None: as it does itself."""
     speculation: Speculation | None = None

@@ -43,15 +43,32 @@ class DraftedCost:
         """The target's time, with the drafts' on the device."""
         device_ns, host_ns = self._cost.step(batch)
         device_ns += self._draft.step(batch).device_ns
-        sequences = batch.sequences
-        further = self._further[sequences]
+        further = self._further[batch.sequences]
         if further:
-            context_sum = sum(
-                group.context_sum + group.query_tokens * group.sequences for group in batch.groups
-            )
-            one_each = Batch((Group(1, sequences, context_sum, 0, True),))
-            device_ns += further * self._draft.step(one_each).device_ns
+            device_ns += further * self._drafting_ns(batch)
         return StepTime(device_ns, host_ns)
+
+    def _drafting_ns(self, batch: Batch) -> int:
+        """What one further draft of each sequence takes."""
+        tokens = sum(group.query_tokens * group.sequences for group in batch.groups)
+        return self._one_each_ns(batch, tokens)
+
+    def _one_each_ns(self, batch: Batch, computed: int) -> int:
+        """What a token more of each sequence takes, so many tokens of the batch being computed."""
+        context_sum = computed + sum(group.context_sum for group in batch.groups)
+        one_each = Batch((Group(1, batch.sequences, context_sum, 0, True),))
+        return self._draft.step(one_each).device_ns
+
+
+class DraftsFirstCost(DraftedCost):
+    """The same in SGLang's order: what a step verifies is drafted when it begins. So a step of
+    prompts drafts nothing, and no more than keeps the draft model's cache up."""
+
+    def _drafting_ns(self, batch: Batch) -> int:
+        """What one further draft of each sequence takes, before the target computes any."""
+        if not all(group.is_decode for group in batch.groups):
+            return 0
+        return self._one_each_ns(batch, 0)
 
 
 def with_drafts(deployment: Deployment, cost: StepCost, source: CostSource) -> StepCost:
@@ -66,4 +83,5 @@ def with_drafts(deployment: Deployment, cost: StepCost, source: CostSource) -> S
         speculation=None,
     )
     drafts = drafting.drafts_by_batch(deployment.max_num_seqs)
-    return DraftedCost(cost, CompiledStepCost(alone, source), drafts)
+    kind = DraftsFirstCost if deployment.engine == "sglang" else DraftedCost
+    return kind(cost, CompiledStepCost(alone, source), drafts)

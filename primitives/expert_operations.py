@@ -29,7 +29,7 @@ def expert_operations(
     Attention stands before and after with each data rank's own tokens, or each tensor rank's share
     of them where experts are dealt out over both kinds of ranks. What TensorRT-LLM exchanges by is
     not known here: priced as an all-reduce, 59 published rows of it on B200 are met better (median
-    TPOT error 6.9 % by the roofline, 9.3 % by tables) than as vLLM's (7.4, 10.2).
+    TPOT error 6.4 % by the roofline, 9.3 % by tables) than as vLLM's (7.4, 10.2).
     """
     local = sharding.local_ffn(ffn)
     if not isinstance(local, MoeFfn):

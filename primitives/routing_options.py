@@ -17,8 +17,8 @@ class RoutingOptions:
     queue_weight: float = 2.0
     overlap_weight: float = 1.0
     """Of `kv_overlap`: blocks of prompt still to compute, against blocks held."""
-    index_blocks: int = 31_250
-    """KV blocks that a router remembers of each replica: llm-d's `lruCapacityPerServer`."""
+    index_tokens: int = 500_000
+    """Prompt tokens that a router remembers of each replica: llm-d's 31,250 blocks of 16."""
     seed: int = 0
     """Of what it draws."""
 

@@ -24,7 +24,7 @@ from servecast.primitives.decomposition import (
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.host_time import HostTime
 from servecast.primitives.mixed_attention import MixedRatio
-from servecast.primitives.model import Attention
+from servecast.primitives.model import Attention, ModelSpec
 from servecast.primitives.operations import Quantity
 from servecast.primitives.sharding import Sharding
 
@@ -107,11 +107,7 @@ class CompiledStepCost:
         self._prefill: dict[tuple[int, int], int] = {}
         self._whole: list[int] = []
         """Prefill attention of a first chunk, by its tokens; priced in lots."""
-        self._windows = [
-            group.mixer.window
-            for group in deployment.model.layers
-            if isinstance(group.mixer, Attention) and group.mixer.window is not None
-        ]
+        self._windows = _windows(deployment.model)
         self._mixed = self._mixed_ratio()
 
     @property
@@ -255,6 +251,12 @@ class CompiledStepCost:
         for count, operation in operations:
             seconds = seconds + count * self._source.seconds(operation, device)
         return seconds
+
+
+def _windows(model: ModelSpec) -> list[int]:
+    mixers = (group.mixer for group in model.layers)
+    each = (mixer.window for mixer in mixers if isinstance(mixer, Attention))
+    return [window for window in each if window is not None]
 
 
 def _nanoseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from servecast.primitives.decomposition import shared_operations
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.host_time import HostTime
-from servecast.primitives.step_cost import CompiledStepCost
+from servecast.primitives.step_cost import CompiledStepCost, StepCost
 
 DUMMY_TOKENS = 1
 """Of a rank that has nobody to compute: it takes part in the exchanges all the same."""
@@ -28,13 +28,9 @@ class WaveCost(Protocol):
         """Device and host nanoseconds of one step, given what each rank computes in it."""
         ...
 
-    def spread(self, contexts: Sequence[int]) -> int:
-        """The bucket of a decode group with these cached contexts (`StepCost.spread`)."""
-        ...
-
     @property
-    def needs_spread(self) -> bool:
-        """Whether that matters."""
+    def rank(self) -> StepCost:
+        """What a rank computes alone: its spread buckets are those of its batches."""
         ...
 
 
@@ -59,13 +55,9 @@ class CompiledWaveCost:
         self._shared_ns: list[int] = np.rint(seconds * 1e9).astype(np.int64).tolist()
 
     @property
-    def needs_spread(self) -> bool:
-        """Whether the model has sliding windows."""
-        return self._own.needs_spread
-
-    def spread(self, contexts: Sequence[int]) -> int:
-        """The bucket of one rank's decode group with these cached contexts."""
-        return self._own.spread(contexts)
+    def rank(self) -> StepCost:
+        """What a rank computes alone."""
+        return self._own
 
     def step(self, batches: Sequence[Batch]) -> StepTime:
         """Nanoseconds of one step of all ranks; a rank with an empty batch runs a dummy."""
@@ -76,8 +68,8 @@ class CompiledWaveCost:
         own = self._own
         alone_ns = max(map(own.device_ns, batches, tokens))
         device_ns = alone_ns + self._shared_ns[sum(tokens)]
-        host_ns = max(own.host_ns(batch, device_ns) for batch in batches if batch.groups)
-        return StepTime(device_ns, host_ns)
+        loops = (own.host_ns(batch, device_ns) for batch in batches if batch.groups)
+        return StepTime(device_ns, max(loops, default=0))
 
 
 def max_cudagraph_capture_size(deployment: Deployment) -> int:

@@ -27,7 +27,9 @@ class Measured:
         p = self.point
         origin = "own sweep" if p.is_own_sweep else "InferenceX"
         name = p.model.rpartition("/")[2]
-        return f"{origin}: {name} {p.gpu.partition('-')[0]} {p.engine} {p.precision or 'bf16'}"
+        pools = ", disaggregated" if p.mode == "disagg" else ""
+        kind = f"{name} {p.gpu.partition('-')[0]} {p.engine} {p.precision or 'bf16'}"
+        return f"{origin}: {kind}{pools}"
 
 
 def read_measured(path: Path) -> list[Measured]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from servecast.errors import InputError
+from servecast.profiler.pool_labels import PoolLabels, Size, pool_cells
 
 Engine = Literal["vllm", "sglang", "trtllm"]
-Size = Annotated[int, Field(ge=1)]
 
 OWN_SWEEP = "own-sweep"
 """How `origin` begins where the publisher measured the point itself."""
@@ -51,13 +51,26 @@ class SiliconPoint(BaseModel):
     date: str | None = None
     image: str | None = None
     origin: str | None = None
+    prefill: PoolLabels | None = None
+    """The pools of a disaggregated row, from its `prefill_*` and `decode_*` columns; None where
+    it does not state the pool's workers."""
+    decode: PoolLabels | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_pools(cls, cells: dict[str, object]) -> dict[str, object]:
+        pools = {"prefill": pool_cells(cells, "prefill"), "decode": pool_cells(cells, "decode")}
+        return {**cells, **{role: own for role, own in pools.items() if own is not None}}
 
     @property
     def clients(self) -> int | None:
-        """Requests in flight: the concurrency, else the batch of all attention ranks."""
-        if self.concurrency is None and self.batch_size is not None:
-            return self.batch_size * self.attention_dp_size
-        return self.concurrency
+        """Requests in flight: the concurrency, else the batches of all attention ranks."""
+        if self.concurrency is not None:
+            return self.concurrency
+        if self.decode is not None and self.decode.batch_size is not None:
+            ranks = self.decode.num_workers * self.decode.attention_dp_size
+            return self.decode.batch_size * ranks
+        return self.batch_size and self.batch_size * self.attention_dp_size
 
     @property
     def is_own_sweep(self) -> bool:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servecast.errors import InputError, ServecastError
+from servecast.profiler.disaggregated import pools_of
 from servecast.profiler.measured_points import METRICS, Measured
-from servecast.profiler.naive_roofline import naive_ms
-from servecast.profiler.predict import Prediction, deployment_of
+from servecast.profiler.naive_roofline import naive_ms, naive_pools_ms
+from servecast.profiler.point_deployment import clients_of, deployment_of
+from servecast.profiler.predict import Prediction
 
 NOISE_FLOOR = {"tpot_ms": (0.003, 0.10), "ttft_ms": (0.026, 0.30)}
 """Median and P90 of (highest / lowest - 1) over 121 configurations measured more than once."""
@@ -118,8 +120,13 @@ def _restated(row: Measured) -> Measured:
 def _naive(row: Measured) -> dict[str, float]:
     point = row.point
     with suppress(ServecastError):
-        deployment, _, _ = deployment_of(point)
-        return naive_ms(deployment, point.isl, point.osl, point.clients or 1)
+        if point.decode is not None:
+            prefill, decode = pools_of(point)
+            share = clients_of(point) / point.decode.num_workers
+            return naive_pools_ms(
+                prefill.deployment, decode.deployment, point.isl, point.osl, share
+            )
+        return naive_ms(deployment_of(point).deployment, point.isl, point.osl, point.clients or 1)
     return {}
 
 

@@ -65,9 +65,10 @@ class Fitter:
         self, deployment: Deployment, observations: Sequence[Observation], source: CostSource
     ) -> None:
         refuse_unmodelled(deployment)
-        if deployment.pipeline_parallel_size > 1 or deployment.drafting is not None:
+        ranks = deployment.pipeline_parallel_size * deployment.data_parallel_size
+        if ranks > 1 or deployment.drafting is not None:
             raise UnsupportedError(
-                "a calibration to pipeline stages or drafts is not fitted yet",
+                "a calibration to pipeline stages, data-parallel ranks or drafts is not fitted yet",
                 hint="calibrate the same engine without them",
             )
         self._deployment = deployment

@@ -46,6 +46,7 @@ class Estimate:
     ttft_p95: Floats
     tpot_mean: Floats
     tpot_p95: Floats
+    e2e_mean: Floats
     ttft_floor: Floats
     """The p95 prompt's time to first token on an idle replica: no deployment of these is faster."""
     tpot_floor: Floats
@@ -63,14 +64,16 @@ def estimate(
     queue, queue_p95 = _queue(curves, traffic, limits, load)
     served = rate * limits.replicas
     floor = np.ones_like(load.utilisation)
+    ttft, tpot = wait + curves.own_prefill(running) + queue, curves.tpot(running, rate)
     return Estimate(
         utilisation=load.utilisation,
         request_rate=served,
         output_rate=served * traffic.output_mean,
-        ttft_mean=wait + curves.own_prefill(running) + queue,
+        ttft_mean=ttft,
         ttft_p95=wait_p95 + curves.own_prefill_p95(running) + queue_p95,
-        tpot_mean=curves.tpot(running, rate),
+        tpot_mean=tpot,
         tpot_p95=curves.tpot_p95(running, rate, load.places),
+        e2e_mean=ttft + (traffic.output_mean - 1) * tpot,
         ttft_floor=floor * curves.lone_prefill_p95,
         tpot_floor=floor * float(curves.decode_s[0]),
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from math import inf
+from collections.abc import Sequence
+from math import inf, isnan
+
+import numpy as np
 
 from servecast.primitives.deployment import Deployment
 from servecast.search.estimate import Estimate
+from servecast.search.traffic import Floats
 from servecast.simulator.objective import SPENT, Objective
 from servecast.simulator.slo import Slo
 
@@ -20,39 +24,66 @@ def price_per_million(objective: Objective, deployment: Deployment, output_rate:
     return deployment.gpus * (price or 0.0) / 3600.0 / output_rate * 1e6
 
 
-def floor(priced: Estimate, row: int, slo: Slo) -> float | None:
-    """The least that `slo` bounds can be, without any load; None where no floor is known.
+def floors(priced: Estimate, slo: Slo) -> Floats | None:
+    """The least that `slo` bounds can be without any load, for each; None where none is known.
 
     Of a class none is: its prompts may be shorter than others.
     """
     if slo.request_class is not None:
         return None
     if slo.metric == "ttft" and slo.percentile is not None and slo.percentile >= 95:
-        return float(priced.ttft_floor[row])
-    return float(priced.tpot_floor[row]) if slo.metric == "tpot" else None
+        return priced.ttft_floor
+    return priced.tpot_floor if slo.metric == "tpot" else None
+
+
+def slo_values(priced: Estimate, slo: Slo) -> Floats:
+    """The estimate of what an SLO bounds, for each deployment; NaN where there is none."""
+    if slo.is_latency:
+        return _latencies(priced, slo.metric, slo.percentile)
+    known = {"throughput": priced.output_rate, "goodput": priced.request_rate}
+    return known.get(slo.metric, np.full_like(priced.utilisation, np.nan))
+
+
+def objective_values(
+    priced: Estimate, objective: Objective, deployments: Sequence[Deployment]
+) -> Floats:
+    """The estimate of an objective, for each deployment; NaN where there is none.
+
+    Goodput is at most the rate of requests.
+    """
+    if objective.name in SPENT:
+        rates = priced.output_rate.tolist()
+        pairs = zip(deployments, rates, strict=True)
+        return np.array([price_per_million(objective, one, rate) for one, rate in pairs])
+    if objective.name in ("throughput", "goodput"):
+        return priced.output_rate if objective.name == "throughput" else priced.request_rate
+    return _latencies(priced, objective.name, objective.percentile)
+
+
+def _latencies(priced: Estimate, metric: str, percentile: float | None) -> Floats:
+    """Gaps between tokens are taken for their mean in a request, ends for the mean end."""
+    if metric == "e2e":
+        return priced.e2e_mean
+    tail = "p95" if percentile is not None and percentile > 50 else "mean"
+    known: Floats = getattr(priced, f"{'ttft' if metric == 'ttft' else 'tpot'}_{tail}")
+    return known
 
 
 def slo_value(priced: Estimate, row: int, slo: Slo) -> float:
-    """The estimate's value of what an SLO bounds; where it has none, one that misses it."""
-    if slo.metric in ("ttft", "tpot"):
-        tail = slo.percentile is not None and slo.percentile > 50
-        return float(getattr(priced, f"{slo.metric}_{'p95' if tail else 'mean'}")[row])
-    if slo.metric == "throughput":
-        return float(priced.output_rate[row])
-    return inf if slo.is_latency else 0.0
+    """The same for one of them; where there is none, a value that misses the SLO."""
+    value = float(slo_values(priced, slo)[row])
+    if isnan(value) or slo.metric in ("goodput", "attainment"):
+        return inf if slo.is_latency else 0.0
+    return value
 
 
 def objective_value(
     priced: Estimate, row: int, objective: Objective, deployment: Deployment
 ) -> float:
-    """The estimate's value of an objective; where it has none, the worst there is."""
-    output_rate = float(priced.output_rate[row])
+    """The same for one of them; where there is none, the worst there is."""
     if objective.name in SPENT:
-        return price_per_million(objective, deployment, output_rate)
-    if objective.name == "throughput":
-        return output_rate
-    if objective.name in ("ttft", "tpot"):
-        tail = objective.percentile is not None and objective.percentile > 50
-        value = float(getattr(priced, f"{objective.name}_{'p95' if tail else 'mean'}")[row])
-        return min(value, 1e9)
-    return 1e9 if objective.direction == "minimise" else 0.0
+        return price_per_million(objective, deployment, float(priced.output_rate[row]))
+    value = float(objective_values(priced, objective, ())[row])
+    if isnan(value):
+        return 1e9 if objective.direction == "minimise" else 0.0
+    return min(value, 1e9)

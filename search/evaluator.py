@@ -7,12 +7,13 @@ from dataclasses import fields
 from math import inf
 
 import numpy as np
+from numpy.typing import NDArray
 
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.step_costs import StepCosts, step_cost_key
 from servecast.search.answers import TIE, UNDEFINED, Answer, violation
 from servecast.search.estimate import Estimate, Limits, estimate
-from servecast.search.estimated import floor, objective_value, price_per_million, slo_value
+from servecast.search.estimated import floors, objective_value, price_per_million, slo_value
 from servecast.search.space import Candidate, key_of
 from servecast.search.traffic import Traffic
 from servecast.simulator.objective import PRICES, Objective
@@ -86,6 +87,30 @@ class Evaluator:
                 columns[index, rows] = getattr(priced, name)
         return Estimate(*columns)
 
+    def replica_counts(self, candidate: Candidate) -> list[int]:
+        """The numbers of replicas that may be the best one: all, or what the budget holds."""
+        most = candidate.max_replicas
+        return list(range(1, most + 1)) if self._fewest else [most]
+
+    def hopeless(self, rows: Sequence[Candidate], priced: Estimate) -> NDArray[np.bool_]:
+        """Which of them the estimate alone rules out: overloaded, or too slow without any load."""
+        out = np.zeros(len(rows), dtype=np.bool_)
+        if not self.slos:
+            return out
+        if not self.workload.concurrency:
+            out |= priced.utilisation > HOPELESS_UTILISATION
+        for slo in self.slos:
+            least = floors(priced, slo)
+            if least is not None:
+                out |= least * FLOOR_TRUST > slo.threshold
+        return out & ~np.array([row.deployment.num_drafts > 0 for row in rows])
+
+    def on(self, workload: Workload) -> Evaluator:
+        """The same question about other requests; what is compiled is shared."""
+        return Evaluator(
+            workload, self.slos, self.objectives, self.costs, fewest_replicas=self._fewest
+        )
+
     def answer(self, candidate: Candidate) -> Answer:
         """The answer for a candidate: by the estimate if it is hopeless, else by simulation."""
         key = key_of(candidate.choice)
@@ -95,9 +120,7 @@ class Evaluator:
 
     def baseline(self, candidate: Candidate) -> Answer:
         """A candidate's answer by simulation alone, whatever was found before."""
-        most = candidate.max_replicas
-        counts = list(range(1, most + 1)) if self._fewest else [most]
-        return self._fewest_that_meet(candidate, counts)
+        return self._fewest_that_meet(candidate, self.replica_counts(candidate))
 
     def simulated(self, candidate: Candidate, replicas: int) -> Answer:
         """The simulation's answer at a number of replicas."""
@@ -114,8 +137,7 @@ class Evaluator:
         return Answer(candidate, result.deployment, "simulate", values, violations, result)
 
     def _answer(self, candidate: Candidate) -> Answer:
-        most = candidate.max_replicas
-        counts = list(range(1, most + 1)) if self._fewest else [most]
+        counts = self.replica_counts(candidate)
         priced = self.estimate([candidate] * len(counts), counts)
         drafts = candidate.deployment.num_drafts > 0  # beyond the estimate's token a step
         hopeful = [
@@ -170,9 +192,9 @@ class Evaluator:
         if not self.workload.concurrency and utilisation > HOPELESS_UTILISATION:
             return f"overloaded: offered {utilisation:.1f} times what it bears"
         for slo in self.slos:
-            least = floor(priced, row, slo)
-            if least is not None and least * FLOOR_TRUST > slo.threshold:
-                return f"{slo.metric} is {least * 1e3:.0f} ms even without load ({slo})"
+            least = floors(priced, slo)
+            if least is not None and least[row] * FLOOR_TRUST > slo.threshold:
+                return f"{slo.metric} is {least[row] * 1e3:.0f} ms even without load ({slo})"
         return None
 
     def _ruled_out(

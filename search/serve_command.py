@@ -35,6 +35,7 @@ _FREE = frozenset(
         "--gpu-memory-utilization",
         "--long-prefill-token-threshold",
         "--long-prefill-token-threshold-adaptive",
+        "--kv-offloading-size",
         "--max-num-batched-tokens",
         "--max-num-seqs",
         "--model",
@@ -71,6 +72,8 @@ class ServeCommand:
     long_prefill_token_threshold: int
     """0 is no such limit."""
     long_prefill_token_threshold_adaptive: bool
+    kv_offloading_size: float | None
+    """In GiB."""
     drafts: StatedDrafts | None
     visible_gpus: int | None
     """How many GPUs CUDA_VISIBLE_DEVICES or `--device-ids` leaves to the engine."""
@@ -126,6 +129,7 @@ def parse(command: str) -> ServeCommand:
         long_prefill_token_threshold_adaptive=bool(
             _switch(line, "--long-prefill-token-threshold-adaptive")
         ),
+        kv_offloading_size=_gib(line, "--kv-offloading-size"),
         drafts=stated_drafts(line),
         visible_gpus=_visible_gpus(line),
         image_tag=line.image_tag,
@@ -203,6 +207,19 @@ def _fraction(line: CommandLine, name: str) -> float | None:
         raise InputError(
             f"option `{name}` is `{text}`; it must be above 0 and at most 1",
             hint=f"write for example `{name} 0.9`",
+        )
+    return number
+
+
+def _gib(line: CommandLine, name: str) -> float | None:
+    if name not in line.options:
+        return None
+    text = _text(line, name).strip()
+    number = float(text) if re.fullmatch(r"\d*\.?\d+|\d+\.", text) else 0.0
+    if not number:
+        raise InputError(
+            f"option `{name}` is `{text}`; it must be a number of GiB above 0",
+            hint=f"write for example `{name} 100`",
         )
     return number
 

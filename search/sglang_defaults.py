@@ -11,10 +11,14 @@ from servecast.primitives.kv_cache_geometry import KvCacheGeometry, kv_cache_geo
 from servecast.primitives.model import LatentAttention, ModelSpec
 from servecast.primitives.policy import SglangPolicy
 from servecast.primitives.sharding import Sharding
+from servecast.primitives.speculation import DraftModel
 from servecast.primitives.weight_memory import weight_bytes
 
 PAGE_SIZE = 1
 """Tokens, unless the attention backend asks for more."""
+
+DRAFTING_RUNNING_REQUESTS = 48
+"""Requests that run at once where it drafts, unless they are stated (`speculative_hook.py`)."""
 
 _MIB = 2**20
 _GIB_IN_MIB = 1024
@@ -93,11 +97,30 @@ def model_pool(
     *,
     page_size: int,
     share: float,
+    draft: DraftModel | None = None,
 ) -> int:
-    """`max_total_tokens` for a model, `formats` being those of its weights and KV cache."""
+    """`max_total_tokens` for a model, `formats` being those of its weights and KV cache.
+
+    A layer of what drafts takes as much of the pool as one of the model on average, whatever it is
+    (`pool_configurator.py`).
+    """
     sharding, (weights, kv_cache) = Sharding(tensor_parallel_size), formats
     geometry = kv_cache_geometry(model, sharding, kv_cache, block_size=page_size)
-    return max_total_tokens(geometry, accelerator, weight_bytes(model, sharding, weights), share)
+    weights_bytes = weight_bytes(model, sharding, weights)
+    if draft is None:
+        return max_total_tokens(geometry, accelerator, weights_bytes, share)
+    weights_bytes += weight_bytes(
+        draft.model, sharding, draft.weights_dtype, vocabulary=not draft.shares_vocabulary
+    )
+    available = share * accelerator.memory_bytes - weights_bytes
+    layers = _layers(model)
+    available *= layers / (layers + _layers(draft.model))
+    return geometry.num_blocks(available) * geometry.block_size
+
+
+def _layers(model: ModelSpec) -> int:
+    """Layers with a mixer: those with a KV cache, or a state."""
+    return sum(group.count for group in model.layers if group.mixer is not None)
 
 
 def left_alone(like: Deployment, tensor_parallel_size: int) -> Deployment:
@@ -120,6 +143,7 @@ def left_alone(like: Deployment, tensor_parallel_size: int) -> Deployment:
         gpu_memory_utilization=share,
         num_gpu_blocks_override=tokens,
         policy=SglangPolicy(),
+        speculation=None,
     )
 
 

@@ -106,11 +106,13 @@ def grouped(cut: Mapping[str, int]) -> list[tuple[int, str]]:
 def refuse_unsearched(deployment: Deployment) -> None:
     """Raise UnsupportedError for what is not simulated, or for what no files could start."""
     refuse_unmodelled(deployment)
-    if deployment.pipeline_parallel_size > 1:
-        raise UnsupportedError(
-            f"pipeline_parallel_size {deployment.pipeline_parallel_size} is not searched yet",
-            hint="fix every choice and run `servecast simulate`, or set it to 1",
-        )
+    for option in ("pipeline_parallel_size", "data_parallel_size"):
+        size = getattr(deployment, option)
+        if size > 1:
+            raise UnsupportedError(
+                f"{option} {size} is not searched yet",
+                hint="fix every choice and run `servecast simulate`, or set it to 1",
+            )
     link, size = deployment.accelerator.link, deployment.tensor_parallel_size
     if size > link.domain:
         raise UnsupportedError(

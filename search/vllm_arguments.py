@@ -38,6 +38,7 @@ def arguments(deployment: Deployment, num_gpu_blocks: int) -> list[Argument]:
         *_NOT_SIMULATED,
         ("--scheduling-policy", d.scheduling_policy),
         *_long_prefills(d),
+        *_host_tier(d),
         *_speculation(d),
     ]
 
@@ -56,14 +57,22 @@ def _long_prefills(deployment: Deployment) -> list[Argument]:
     return [*options, *[("--long-prefill-token-threshold-adaptive", None)] * adaptive]
 
 
+def _host_tier(deployment: Deployment) -> list[Argument]:
+    size_gib = deployment.kv_offloading_size
+    return [] if size_gib is None else [("--kv-offloading-size", f"{size_gib:g}")]
+
+
 def _other_parallelism(deployment: Deployment) -> list[Argument]:
     chosen: list[Argument] = []
     if deployment.pipeline_parallel_size > 1:
         chosen.append(("--pipeline-parallel-size", str(deployment.pipeline_parallel_size)))
     if deployment.data_parallel_size > 1:
         chosen.append(("--data-parallel-size", str(deployment.data_parallel_size)))
+        chosen.append(("--api-server-count", "1"))  # one front end knows the load of all ranks
     if deployment.enable_expert_parallel:
         chosen.append(("--enable-expert-parallel", None))
+    if deployment.all2all_backend != "allgather_reducescatter":
+        chosen.append(("--all2all-backend", deployment.all2all_backend))
     return chosen
 
 
@@ -81,6 +90,11 @@ def _check(deployment: Deployment, num_gpu_blocks: int) -> None:
             f"files for `{accelerator.name}` ({accelerator.vendor}) are not emitted yet"
             "\n  known: NVIDIA GPUs",
             hint="read the limits from the report and start the engine by hand",
+        )
+    if deployment.kv_loads != "always":
+        raise UnsupportedError(
+            f"kv_loads {deployment.kv_loads} is no option of vLLM, which loads all that it finds",
+            hint="simulate it, or leave kv_loads out",
         )
     known = deployment.num_gpu_blocks_override
     if known is not None and known != num_gpu_blocks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from servecast.class_table import show_classes
 from servecast.output import Output, counted, literal
 from servecast.reasons import (
     against,
@@ -19,6 +20,8 @@ from servecast.reasons import (
 )
 from servecast.search.answers import Answer
 from servecast.search.recommend import Recommendation
+from servecast.simulator.result import Result
+from servecast.spending import energy_lines
 from servecast.tables import (
     deployment_json,
     deployment_line,
@@ -53,8 +56,8 @@ def show_answer(out: Output, answer: Recommendation, written: Written) -> None:
         out.line(against(shown, baseline, answer))
         if baseline.omits:
             out.line(f"  (simulated without {', '.join(baseline.omits)})")
-    for line in remarks(shown.result) if shown.result is not None else []:
-        out.line(line)
+    if shown.result is not None:
+        _show_run(out, shown.result, answer)
     _show_runners_up(out, answer)
     out.line("\n[bold]Why[/]")
     for line in why(shown, 1, answer):
@@ -68,6 +71,12 @@ def show_answer(out: Output, answer: Recommendation, written: Written) -> None:
     out.note(f"\neverything that was tried: {literal(written.folder)}")
     if answer.best is None:
         out.note(f"\nhint: {way_out(answer)}")
+
+
+def _show_run(out: Output, result: Result, answer: Recommendation) -> None:
+    for line in (*energy_lines(result), *remarks(result, [result.deployment])):
+        out.line(line)
+    show_classes(out, result, answer.question.slos)
 
 
 def title(answer: Recommendation) -> str:

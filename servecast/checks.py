@@ -58,32 +58,37 @@ def speculation(scenario: Scenario) -> Speculation | None:
     Raises InputError and UnsupportedError as `SpeculationOptions.value` does, and InputError where
     vLLM refuses to look n-grams up.
     """
-    options = scenario.deployment
-    if not isinstance(options, VllmOptions) or options.speculation is None:
+    options, drafts = scenario.deployment, scenario.deployment.drafts
+    if drafts is None:
         return None
-    drafts = options.speculation.num_speculative_tokens[0]
-    if drafts and options.speculation.method == "ngram" and options.async_scheduling[0]:
+    looks_up = drafts.num_speculative_tokens[0] > 0 and drafts.method == "ngram"
+    if looks_up and isinstance(options, VllmOptions) and options.async_scheduling[0]:
         raise InputError(_LOOKUP_AHEAD, hint=_LOOKUP_HINT)
     target = spec(scenario)
     served = weights_dtype(target, first(options.quantization))
-    return options.speculation.value(target, served, scenario.seed)
+    return drafts.value(target, served, scenario.seed)
 
 
 def drafts_go_with_target(scenario: Scenario) -> Iterator[Fault]:
-    """Drafts that do not go with the model, that no rank can hold, or that vLLM refuses."""
+    """Drafts that do not go with the model, that no rank can hold, or that the engine refuses."""
     from servecast.primitives.sharding import Sharding, check
 
     options, path = scenario.deployment, ("deployment", "speculation")
-    if not isinstance(options, VllmOptions) or options.speculation is None:
+    drafts = options.drafts
+    if drafts is None:
         return
     target = spec(scenario)
     try:
-        draft = options.speculation.draft(target, target.weights_dtype)
+        draft = drafts.draft(target, target.weights_dtype)
     except InputError as error:
         yield Fault(path, error.message, error.hint)
         return
-    if options.speculation.method == "ngram" and all(options.async_scheduling):
-        yield Fault((*path, "method"), _LOOKUP_AHEAD, _LOOKUP_HINT)
+    if isinstance(options, VllmOptions):
+        if drafts.method == "ngram" and all(options.async_scheduling):
+            yield Fault((*path, "method"), _LOOKUP_AHEAD, _LOOKUP_HINT)
+    elif drafts.num_speculative_tokens_per_batch_size:
+        name = "num_speculative_tokens_per_batch_size"
+        yield Fault((*path, name), "is vLLM's alone", "leave it out")
     if draft is not None:
         reasons = [check(draft.model, Sharding(size)) for size in options.tensor_parallel_size]
         if all(reasons):
@@ -121,17 +126,20 @@ def some_replica_fits(scenario: Scenario) -> Iterator[Fault]:
     path = ("deployment", "tensor_parallel_size")
     experts: tuple[bool, ...] = (False,)
     stages: tuple[int, ...] = (1,)
+    ranks: tuple[int, ...] = (1,)
     if isinstance(options, VllmOptions):
         experts, stages = options.enable_expert_parallel, options.pipeline_parallel_size
+        ranks = options.data_parallel_size
     reasons = [
-        check(model, Sharding(size, enable_expert_parallel=expert))
+        check(model, Sharding(size, 1, data, enable_expert_parallel=expert))
         for size in options.tensor_parallel_size
+        for data in ranks
         for expert in experts
     ]
     if all(reasons):
         yield Fault(path, str(reasons[0]))
     copies = 1 if options.replicas == "auto" else min(options.replicas)
-    least = min(options.tensor_parallel_size) * min(stages) * copies
+    least = min(options.tensor_parallel_size) * min(stages) * min(ranks) * copies
     if least > budget:
         yield Fault(path, f"needs {least} GPUs, more than hardware.gpus {budget}")
 
@@ -161,6 +169,21 @@ def adaptive_threshold_is_stated(scenario: Scenario) -> Iterator[Fault]:
             "adapts no threshold",
             "state long_prefill_token_threshold too, or leave it out",
         )
+
+
+def tier_is_stated(scenario: Scenario) -> Iterator[Fault]:
+    """How fast host memory is reached, and what is loaded from it, where there is no tier there."""
+    options = scenario.deployment
+    if not isinstance(options, VllmOptions) or options.kv_offloading_size:
+        return
+    stated = {"host_gb_per_s": options.host_gb_per_s, "kv_loads": options.kv_loads != ("always",)}
+    for name, is_stated in stated.items():
+        if is_stated:
+            yield Fault(
+                ("deployment", name),
+                "is about no memory",
+                "state kv_offloading_size too, or leave it out",
+            )
 
 
 def price_known(scenario: Scenario) -> Iterator[Fault]:
@@ -223,6 +246,7 @@ CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"model", "deployment", "hardware"}), some_replica_fits),
     (frozenset({"deployment"}), batch_holds_sequences),
     (frozenset({"deployment"}), adaptive_threshold_is_stated),
+    (frozenset({"deployment"}), tier_is_stated),
     (frozenset({"hardware", "objective"}), price_known),
     (frozenset({"hardware", "objective"}), power_known),
     (frozenset({"slo", "objective"}), share_has_limits),

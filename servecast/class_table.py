@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import isfinite, nan
 
 from servecast.output import Output, literal
 from servecast.primitives.units import format_rate, format_seconds, format_share
 from servecast.simulator.class_shares import class_shares
+from servecast.simulator.result import Result
 from servecast.simulator.served import Served
 from servecast.simulator.slo import Slo
+from servecast.traces.classes import NOBODY
 
 _LATENCIES = ("ttft", "tpot", "e2e")
 
@@ -23,7 +25,7 @@ class ClassPart:
     served: Served
     """The run seen through its requests."""
     step_share: float
-    """Its share of the time of all steps, by which it pays."""
+    """Its share of the time of all steps, by which it pays; NaN where that is not known."""
     usd: float
     """USD per million of its output tokens; NaN where it is not known."""
     wh: float
@@ -31,10 +33,15 @@ class ClassPart:
 
 
 def class_parts(served: Served) -> Iterator[ClassPart]:
-    """The classes of a run's workload, in the order of their first requests."""
-    for name, share in class_shares(served).items():
+    """The classes of a run's workload, in the order of their first requests.
+
+    In a fleet, whose steps differ in price, what a class takes is not known.
+    """
+    names = (served.classes or NOBODY).names
+    shares = class_shares(served) if isinstance(served, Result) else dict.fromkeys(names, nan)
+    for name, share in shares.items():
         part = served.of_class(name)
-        each = share * 1e6 / part.output_tokens if part.output_tokens else float("nan")
+        each = share * 1e6 / part.output_tokens if part.output_tokens else nan
         yield ClassPart(name, part, share, served.usd_spent * each, served.wh_spent * each)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import prod
 from types import MappingProxyType
+from typing import Any
 
 from servecast.checks import price, spec, speculation, weights_dtype
 from servecast.choices import Choice, Value
-from servecast.engine_limits import Target
+from servecast.engine_limits import EngineLimits, Target
 from servecast.errors import InfeasibleError, UnsupportedError
 from servecast.fields import first
-from servecast.primitives.deployment import Deployment
+from servecast.primitives.deployment import Deployment, Routing
+from servecast.primitives.routing_options import RoutingOptions
 from servecast.scenario import Scenario
 from servecast.traces.workload import Workload
 from servecast.traffic import FIXED, MixedTraffic, SyntheticTraffic, TraceTraffic
@@ -40,37 +42,40 @@ def deployment(scenario: Scenario, choice: Choice = _NOTHING_OPEN) -> Deployment
         engine=fixed.engine.name,
         engine_version=version,
         weights_dtype=weights,
-        kv_cache_dtype=limits.kv_cache_dtype,
-        max_model_len=limits.max_model_len,
-        max_num_seqs=limits.max_num_seqs,
-        max_num_batched_tokens=limits.max_num_batched_tokens,
-        replicas=_replicas(fixed, limits.pipeline_parallel_size),
+        replicas=_replicas(fixed, limits),
         tensor_parallel_size=options.tensor_parallel_size[0],
-        pipeline_parallel_size=limits.pipeline_parallel_size,
-        enable_expert_parallel=limits.enable_expert_parallel,
-        block_size=limits.block_size,
-        enable_prefix_caching=limits.enable_prefix_caching,
-        async_scheduling=limits.async_scheduling,
-        scheduling_policy=limits.scheduling_policy,
-        long_prefill_token_threshold=limits.long_prefill_token_threshold,
-        long_prefill_token_threshold_adaptive=limits.long_prefill_token_threshold_adaptive,
-        gpu_memory_utilization=limits.gpu_memory_utilization,
-        num_gpu_blocks_override=limits.num_gpu_blocks_override,
         routing=options.routing[0],
+        routing_options=_routing_options(scenario, options.routing[0]),
+        gateway=options.gateway.value() if options.gateway else None,
         usd_per_gpu_hour=price(fixed, device.name),
-        policy=limits.policy,
         speculation=speculation(fixed),
+        **_of_engine(limits),
     )
+
+
+def _of_engine(limits: EngineLimits) -> dict[str, Any]:
+    """The fields of a deployment that its engine resolves: they have the same names."""
+    return {field.name: getattr(limits, field.name) for field in fields(limits)}
 
 
 def require_one_pool(scenario: Scenario) -> None:
     """UnsupportedError for replicas that differ or change: they are no single deployment."""
     if scenario.is_fleet:
-        which = "pools" if scenario.pools else "changes"
+        stated = ("pools", scenario.pools), ("changes", scenario.changes)
+        which = next((name for name, section in stated if section), "transfer")
         raise UnsupportedError(
             f"a scenario with `{which}` is simulated only",
             hint=f"run `servecast simulate`, or take `{which}` out",
         )
+
+
+def _routing_options(scenario: Scenario, routing: Routing) -> RoutingOptions:
+    """Those of this router; InputError where one is stated that no router of the scenario reads."""
+    from servecast.simulator.fleet.routers import read_by, require_read
+
+    stated = scenario.deployment.routing_options.value(scenario.seed)
+    require_read(scenario.deployment.routing, stated)
+    return read_by(routing, stated)
 
 
 def workload(scenario: Scenario) -> Workload:
@@ -109,11 +114,12 @@ def _require_classes(scenario: Scenario, found: Workload) -> None:
             (found.classes or NOBODY).number(slo.request_class)
 
 
-def _replicas(fixed: Scenario, stages: int) -> int:
+def _replicas(fixed: Scenario, limits: EngineLimits) -> int:
     options, budget = fixed.deployment, fixed.hardware.gpus
     sizes = {
         "tensor_parallel_size": options.tensor_parallel_size[0],
-        "pipeline_parallel_size": stages,
+        "pipeline_parallel_size": limits.pipeline_parallel_size,
+        "data_parallel_size": limits.data_parallel_size,
     }
     size = prod(sizes.values())
     replicas = max(1, budget // size) if options.replicas == "auto" else options.replicas[0]

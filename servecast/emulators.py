@@ -73,6 +73,8 @@ def started_vllm(
 ) -> Emulation:
     """vLLM, or its server, where the deployment fits; `stages` are then priced, the first one with
     its drafts. Raises as `Emulator` does."""
+    _refuse_host_tier(deployment)
+    _refuse_data_ranks(deployment)
     plain = replace(deployment, enable_prefix_caching=False, speculation=None)
     refuse_unmodelled(replace(plain, pipeline_parallel_size=1))
     memory = ledger(deployment)
@@ -83,6 +85,24 @@ def started_vllm(
     if mode.front is Front.NONE:
         return emulate(deployment, workload, options, cost, mode, later_stages=later_stages)
     return emulate_server(deployment, workload, options, cost, mode)
+
+
+def _refuse_host_tier(deployment: Deployment) -> None:
+    """UnsupportedError for KV blocks in host memory, which no virtual device moves."""
+    if deployment.kv_offloading_size is not None:
+        raise UnsupportedError(
+            "kv_offloading_size is not emulated yet",
+            hint="leave it out, or run `servecast simulate`",
+        )
+
+
+def _refuse_data_ranks(deployment: Deployment) -> None:
+    """UnsupportedError for ranks that step together, each in a process of its own."""
+    if deployment.data_parallel_size > 1:
+        raise UnsupportedError(
+            f"data_parallel_size {deployment.data_parallel_size} is not emulated yet",
+            hint="set it to 1, or run `servecast simulate`",
+        )
 
 
 def _refuse_stand_in(deployment: Deployment, memory: Ledger) -> None:
@@ -110,7 +130,8 @@ def _sglang(
 ) -> Emulation:
     release = _require_alone(deployment, mode)
     widest = max(deployment.max_num_batched_tokens, deployment.max_num_seqs)
-    cost = CompiledStepCost(replace(deployment, max_num_batched_tokens=widest), source, host)
+    target = CompiledStepCost(replace(deployment, max_num_batched_tokens=widest), source, host)
+    cost = with_drafts(deployment, target, source)
     options = server_words(deployment, deployment.num_gpu_blocks_override or 0)
     run = emulate_sglang(deployment, workload, options, cost, mode)
     return Emulation(
@@ -166,7 +187,7 @@ def _require_alone(deployment: Deployment, mode: Mode) -> str:
             f"{deployment.replicas} replicas of {title} are not emulated yet",
             hint="set replicas to 1, and the rate to what one of them gets",
         )
-    if deployment.drafting is not None:
+    if deployment.drafting is not None and deployment.engine != "sglang":
         raise UnsupportedError(
             f"speculative decoding of {title} is not emulated yet",
             hint="leave the speculation out",

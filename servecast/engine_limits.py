@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from servecast.primitives.accelerator import Accelerator
-from servecast.primitives.deployment import SchedulingPolicy
+from servecast.primitives.deployment import All2AllBackend, KvLoads, SchedulingPolicy
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.model import ModelSpec
 from servecast.primitives.policy import Policy
@@ -37,12 +37,18 @@ class EngineLimits:
     num_gpu_blocks_override: int | None
     """None lets the memory ledger compute them."""
     pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
     enable_expert_parallel: bool = False
+    all2all_backend: All2AllBackend = "allgather_reducescatter"
+    expert_imbalance: float = 1.0
     async_scheduling: bool = False
     scheduling_policy: SchedulingPolicy = "fcfs"
     """vLLM's own; other engines have theirs in `policy`."""
     long_prefill_token_threshold: int = 0
     long_prefill_token_threshold_adaptive: bool = False
+    kv_offloading_size: float | None = None
+    host_gb_per_s: float | None = None
+    kv_loads: KvLoads = "always"
     policy: Policy | None = None
 
 

@@ -36,5 +36,6 @@ def _weights_format(value: object) -> object:
 Count = Annotated[int, Field(strict=True, ge=1)]
 Flag = Annotated[bool, Field(strict=True)]
 Usd = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Size = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
 Weights = Annotated[Dtype, BeforeValidator(_weights_format)]

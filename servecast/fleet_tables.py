@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from servecast.class_table import classes_json
 from servecast.output import Output, counted, literal
 from servecast.primitives.units import format_rate, format_seconds
 from servecast.search.band import Reached
@@ -37,6 +38,8 @@ def show_fleet(out: Output, result: FleetResult) -> None:
         f"\n{format_rate(result.throughput, 'tok')} output{price}, "
         f"{format_rate(result.request_rate)} requests, {result.gpu_hours:.3g} GPU-hours"
     )
+    if result.wh_spent == result.wh_spent:
+        out.line(f"{result.wh_spent:,.0f} Wh, {result.wh():,.0f} per million output tokens")
     if result.restarted:
         out.line(f"failures sent {counted(result.restarted, 'request')} back to the start")
     for line in remarks(result, [pool.deployment for pool in result.fleet.pools]):
@@ -60,6 +63,9 @@ def fleet_json(result: FleetResult, bands: Sequence[Reached]) -> Mapping[str, ob
         "gpu_hours": result.gpu_hours,
         "restarted": result.restarted,
         "usd_per_million_output_tokens": _known(result.usd()),
+        "energy_wh": _known(result.wh_spent),
+        "wh_per_million_output_tokens": _known(result.wh()),
+        "classes": classes_json(result, [band.slo for band in bands]),
         "latency_s": {name: asdict(getattr(result, name)) for name in LATENCY_WORDS},
         "slo": reached_json(bands),
     }

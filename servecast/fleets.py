@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 from servecast.changes import AnyChange, RolloutSection
 from servecast.domain import deployment
-from servecast.errors import InfeasibleError, InputError, nearest
+from servecast.errors import InfeasibleError, InputError, UnsupportedError, nearest
 from servecast.pools import PoolSection
 from servecast.scenario import Scenario
 from servecast.simulator.fleet.change import Change
 from servecast.simulator.fleet.fleet import Fleet, Pool
 from servecast.simulator.fleet.rollout import Rollout
+
+_SHARED = {"pools", "changes", "transfer"}
+"""Sections of all pools together."""
 
 
 def pool_values(scenario: Scenario, pool: PoolSection) -> dict[str, object]:
@@ -19,7 +22,7 @@ def pool_values(scenario: Scenario, pool: PoolSection) -> dict[str, object]:
 
     A pool of another kind of GPU does not inherit a price, nor one of another engine its options.
     """
-    stated = scenario.model_dump(mode="json", exclude_unset=True, exclude={"pools", "changes"})
+    stated = scenario.model_dump(mode="json", exclude_unset=True, exclude=_SHARED)
     stated |= {"slo": [], "objective": "gpu_hours"}  # those are of all pools together
     for section in ("hardware", "engine", "deployment"):
         stated[section] = {**(stated.get(section) or {}), **(getattr(pool, section) or {})}
@@ -49,7 +52,18 @@ def fleet(scenario: Scenario) -> Fleet:
     options = scenario.deployment
     changes = tuple(_change(scenario, change) for change in scenario.changes)
     _require_budget(scenario, pools)
-    return Fleet(pools, options.routing[0], changes=changes)
+    if options.gateway is not None:
+        raise UnsupportedError(
+            "a gateway before a fleet of pools or changes is not simulated yet",
+            hint="leave `gateway` out, or the pools and changes",
+        )
+    return Fleet(
+        pools,
+        options.routing[0],
+        pools[0].deployment.routing_options,
+        changes=changes,
+        transfer=None if scenario.transfer is None else scenario.transfer.value(),
+    )
 
 
 def _require_budget(scenario: Scenario, pools: Sequence[Pool]) -> None:

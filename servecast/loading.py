@@ -29,12 +29,14 @@ from servecast.scenario import Scenario
 from servecast.sections import Engine, Hardware
 from servecast.speculation import Decay, SpeculationOptions
 from servecast.traffic import MixedTraffic, SyntheticTraffic, TraceTraffic
+from servecast.transfers import TransferSection
 
 _FORMS: Forms = {
     "": Scenario,
     "hardware": Hardware,
     "engine": Engine,
     "pools": PoolSection,
+    "transfer": TransferSection,
     "changes.<autoscaler>": AutoscalerSection,
     "changes.<outage>": OutageSection,
     "changes.<random_outages>": RandomOutagesSection,

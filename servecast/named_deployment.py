@@ -22,6 +22,7 @@ class NamedDeployment:
     gpu: str | None = None
     engine_version: str = "0.32"
     tensor_parallel_size: int = 1
+    data_parallel_size: int = 1
     enable_expert_parallel: bool = False
     quantization: str | None = None
     kv_cache_dtype: str = "auto"
@@ -71,6 +72,7 @@ class NamedDeployment:
             max_num_seqs=limits.max_num_seqs,
             max_num_batched_tokens=limits.max_num_batched_tokens,
             tensor_parallel_size=self.tensor_parallel_size,
+            data_parallel_size=self.data_parallel_size,
             enable_expert_parallel=self.enable_expert_parallel,
             block_size=self.block_size or engine.block_size,
             gpu_memory_utilization=self.gpu_memory_utilization or engine.gpu_memory_utilization,

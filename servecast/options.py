@@ -13,9 +13,10 @@ from servecast.choices import Open
 from servecast.engine_limits import EngineLimits, Target
 from servecast.errors import UnsupportedError
 from servecast.faults import fault, shown
-from servecast.fields import Count, Flag, Fraction, Section, Weights, first
-from servecast.primitives.deployment import Routing, SchedulingPolicy
+from servecast.fields import Count, Flag, Fraction, Section, Size, Weights, first
+from servecast.primitives.deployment import All2AllBackend, KvLoads, Routing, SchedulingPolicy
 from servecast.primitives.dtype import Dtype
+from servecast.routing import GatewaySection, RoutingSection
 from servecast.search.engine_defaults import EngineDefaults, defaults, engine_release
 from servecast.speculation import SpeculationOptions
 
@@ -49,6 +50,14 @@ class Options(Section):
     quantization: Open[Weights] | None = None
     """The weights' format; absent: the checkpoint's own."""
     routing: Open[Routing] = ("round_robin",)
+    routing_options: RoutingSection = RoutingSection()
+    gateway: GatewaySection | None = None
+    """Absent: everybody is let in to the replicas."""
+
+    @property
+    def drafts(self) -> SpeculationOptions | None:
+        """What is drafted, by engines that may."""
+        return None
 
     @abstractmethod
     def limits(self, target: Target) -> EngineLimits:
@@ -65,8 +74,12 @@ class VllmOptions(Options):
     tensor_parallel_size: Open[Count] = (1,)
     pipeline_parallel_size: Open[Count] = (1,)
     """Above 1: simulated and emulated, not searched."""
-    data_parallel_size: Open[Literal[1]] = (1,)
+    data_parallel_size: Open[Count] = (1,)
+    """Ranks of a mixture of experts, each with tensor_parallel_size GPUs. Above 1: simulated."""
     enable_expert_parallel: Open[Flag] = (False,)
+    all2all_backend: Open[All2AllBackend] = ("allgather_reducescatter",)
+    expert_imbalance: Open[Size] = (1.0,)
+    """Load of the fullest rank's experts, over what its costs were measured with."""
     kv_cache_dtype: Open[Literal["auto", "fp8"]] = ("auto",)
     max_model_len: Open[Count] | None = None
     """Absent: the longest that the model allows."""
@@ -83,10 +96,21 @@ class VllmOptions(Options):
     long_prefill_token_threshold: Open[Count] | None = None
     """Absent: a prompt takes what it can of a step."""
     long_prefill_token_threshold_adaptive: Open[Flag] = (False,)
+    kv_offloading_size: Open[Size] | None = None
+    """GiB of host memory for KV blocks of a replica, over all its GPUs. Absent: none."""
+    host_gb_per_s: Open[Size] | None = None
+    """What one GPU reaches to that memory one way. Absent: a share of its data sheet's."""
+    kv_loads: Open[KvLoads] = ("always",)
+    """`if_faster` than computing again: simulated only, vLLM has no such option."""
     speculation: SpeculationOptions | None = None
     """Absent: a token a step."""
     enable_lora: Open[Literal[False]] = (False,)
     enforce_eager: Open[Literal[False]] = (False,)
+
+    @property
+    def drafts(self) -> SpeculationOptions | None:
+        """What is drafted, if anything."""
+        return self.speculation
 
     def limits(self, target: Target) -> EngineLimits:
         """The limits as vLLM resolves them at start-up."""
@@ -108,11 +132,17 @@ class VllmOptions(Options):
             gpu_memory_utilization=utilization,
             num_gpu_blocks_override=first(self.num_gpu_blocks_override),
             pipeline_parallel_size=self.pipeline_parallel_size[0],
+            data_parallel_size=self.data_parallel_size[0],
             enable_expert_parallel=self.enable_expert_parallel[0],
+            all2all_backend=self.all2all_backend[0],
+            expert_imbalance=self.expert_imbalance[0],
             async_scheduling=self.async_scheduling[0],
             scheduling_policy=self.scheduling_policy[0],
             long_prefill_token_threshold=first(self.long_prefill_token_threshold) or 0,
             long_prefill_token_threshold_adaptive=self.long_prefill_token_threshold_adaptive[0],
+            kv_offloading_size=first(self.kv_offloading_size),
+            host_gb_per_s=first(self.host_gb_per_s),
+            kv_loads=self.kv_loads[0],
         )
 
     def _defaults(self, target: Target) -> EngineDefaults:

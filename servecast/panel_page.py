@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 
 from servecast.output import plain_json
@@ -47,10 +48,11 @@ def axis(title: str, **more: object) -> Json:
 
 def write_page(page: Page, path: Path) -> None:
     """Write the page; the file appears whole or not at all."""
-    from plotly.offline import get_plotlyjs
+    import plotly  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
+    library = files(plotly).joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
     with replacing(path) as scratch:
-        scratch.write_text("".join(_html(page, get_plotlyjs())), encoding="utf-8")
+        scratch.write_text("".join(_html(page, library)), encoding="utf-8")
 
 
 def _html(page: Page, library: str) -> Iterator[str]:
@@ -75,8 +77,8 @@ def _html(page: Page, library: str) -> Iterator[str]:
 
 
 def _script(value: object) -> str:
-    """JSON that no HTML parser takes for the end of the script."""
-    return json.dumps(plain_json(value), separators=(",", ":")).replace("</", "<\\/")
+    """JSON in which no HTML parser finds a tag."""
+    return json.dumps(plain_json(value), separators=(",", ":")).replace("<", "\\u003c")
 
 
 _LAYOUT: Json = {

@@ -8,7 +8,6 @@ from servecast.checks import spec, weights_dtype
 from servecast.domain import deployment, require_one_pool, workload
 from servecast.engine_names import TITLES
 from servecast.errors import InputError, UnsupportedError
-from servecast.options import VllmOptions
 from servecast.primitives import catalogue
 from servecast.primitives.calibration import Calibration
 from servecast.primitives.corrected_source import default_source
@@ -102,6 +101,7 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
         scheduling_policy=command.scheduling_policy or "fcfs",
         long_prefill_token_threshold=command.long_prefill_token_threshold,
         long_prefill_token_threshold_adaptive=command.long_prefill_token_threshold_adaptive,
+        kv_offloading_size=command.kv_offloading_size,
         gpu_memory_utilization=command.gpu_memory_utilization or engine.gpu_memory_utilization,
         num_gpu_blocks_override=command.num_gpu_blocks_override,
         speculation=_drafts(scenario, command, model),
@@ -118,8 +118,7 @@ def _drafts(scenario: Scenario, command: ServeCommand, model: ModelSpec) -> Spec
     stated = command.drafts
     if stated is None:
         return None
-    deployed = scenario.deployment
-    options = deployed.speculation if isinstance(deployed, VllmOptions) else None
+    options = scenario.deployment.drafts
     if options is None or options.method != stated.method:
         raise InputError(
             f"the command drafts by {stated.method}, and nothing says how much is accepted",

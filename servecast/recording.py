@@ -95,11 +95,16 @@ def recording(path: Path, deployment: Deployment) -> Recording:
 
     InputError for a file that is none, for that of another server, and for those of several.
     """
-    if deployment.engine != "vllm" or deployment.pipeline_parallel_size > 1:
-        odd = "engine" if deployment.engine != "vllm" else "pipeline_parallel_size"
+    several = {
+        "engine": deployment.engine != "vllm",
+        "pipeline_parallel_size": deployment.pipeline_parallel_size > 1,
+        "data_parallel_size": deployment.data_parallel_size > 1,
+    }
+    odd = next((option for option, is_odd in several.items() if is_odd), None)
+    if odd is not None:
         raise UnsupportedError(
-            f"recorded steps are those of vLLM on one pipeline stage, and the scenario's {odd} is "
-            f"{getattr(deployment, odd)}",
+            "recorded steps are those of vLLM on one pipeline stage and one data-parallel rank, "
+            f"and the scenario's {odd} is {getattr(deployment, odd)}",
             hint="leave --costs out",
         )
     try:

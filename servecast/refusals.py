@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from servecast.engine_limits import own_name
 
 _VLLM: Mapping[str, tuple[str, str]] = {
-    "data_parallel_size": ("data parallelism inside one engine", "1, and `replicas` for copies"),
     "enable_chunked_prefill": ("scheduling without chunked prefill", "true"),
     "enable_lora": ("serving LoRA adapters", "false"),
     "enforce_eager": ("running without CUDA graphs", "false"),
@@ -31,6 +30,12 @@ _SPECULATION = (
 )  # fmt: skip
 """Names under which people state speculative decoding of vLLM."""
 
+_SGLANG_SPECULATION = (
+    "speculative_algorithm", "speculative_draft_model_path", "speculative_num_steps",
+    "speculative_eagle_topk", "speculative_num_draft_tokens",
+)  # fmt: skip
+"""SGLang's own options."""
+
 _WRITE_SPECULATION = (
     "write `speculation: {method: ngram, num_speculative_tokens: 2, acceptance: [0.5, 0.3]}`"
 )
@@ -42,9 +47,8 @@ _FEATURES = {
     "speculative decoding": ("speculation", *_SPECULATION),
     "serving LoRA adapters": ("lora", "lora_modules", "max_loras", "max_lora_rank"),
     "priority scheduling": ("priority", "priorities", "scheduler_cls"),
-    "offloading of weights or KV cache": (
-        "cpu_offload_gb", "swap_space", "kv_offloading_size", "kv_offloading_backend",
-    ),
+    "offloading of weights": ("cpu_offload_gb", "swap_space"),
+    "KV cache offloading by another backend than vLLM's own": ("kv_offloading_backend",),
     "context parallelism": ("decode_context_parallel_size", "prefill_context_parallel_size"),
     "expert load balancing": ("enable_eplb", "eplb_config", "num_redundant_experts"),
     "overlapping two batches": ("enable_dbo", "ubatch_size"),
@@ -67,7 +71,6 @@ _OWN_FEATURES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "enable_dp_attention",
         ),
         "expert parallelism of SGLang": ("expert_parallel_size", "ep_size", "moe_a2a_backend"),
-        "speculative decoding": ("speculative_algorithm", "speculative_num_draft_tokens"),
         "serving LoRA adapters": ("enable_lora", "lora_paths", "max_loras_per_batch"),
         "disaggregated prefill and decode": ("disaggregation_mode",),
         "hierarchical caching": ("enable_hierarchical_cache", "enable_lmcache", "enable_hisparse"),
@@ -105,7 +108,8 @@ CHECKPOINT_METHODS = (
 
 def refusal(key: str, engine: str) -> tuple[str, str] | None:
     """Why a field is refused and the way out, where it is an option of some engine; else None."""
-    if engine == "vllm" and key in _SPECULATION:
+    drafts = {"vllm": _SPECULATION, "sglang": (*_SPECULATION, *_SGLANG_SPECULATION)}
+    if key in drafts.get(engine, ()):
         return "speculative decoding is stated with its acceptance", _WRITE_SPECULATION
     own = own_name(engine, key)
     if own != key:

@@ -19,14 +19,13 @@ from servecast.engine_forms import AnyForm, options_absent, options_read
 from servecast.faults import fault, shown, validating
 from servecast.fields import Section
 from servecast.model_names import ModelName
-from servecast.options import VllmOptions
 from servecast.plain import mapping, sequence
 from servecast.pools import PoolSection
 from servecast.sections import Engine, Hardware
 from servecast.simulator.objective import Objective, parse_objective
 from servecast.simulator.slo import Slo, parse_slo
-from servecast.speculation import SpeculationOptions
 from servecast.traffic import Traffic
+from servecast.transfers import TransferSection
 
 
 def _slo_line(value: object) -> Slo:
@@ -100,6 +99,8 @@ class Scenario(Section):
     """Where replicas differ; absent: `deployment.replicas` that are alike."""
     changes: tuple[AnyChange, ...] = ()
     """What starts and stops replicas while they serve."""
+    transfer: TransferSection | None = None
+    """Between pools that prefill and pools that decode."""
     workload: Traffic
     slo: Annotated[tuple[SloLine, ...], _LINES] = ()
     """Of all requests, or under the name of a class of that one's."""
@@ -122,25 +123,21 @@ class Scenario(Section):
         for name, values in self.deployment:
             if isinstance(values, tuple):
                 listed[name] = values
-        if self._drafts is not None:
-            listed["num_speculative_tokens"] = self._drafts.num_speculative_tokens
+        if self.deployment.drafts is not None:
+            listed["num_speculative_tokens"] = self.deployment.drafts.num_speculative_tokens
         open_ = {name: values for name, values in listed.items() if len(values) > 1}
         return Choices(open_, self.deployment.replicas == "auto")
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to tell beside an answer: where the scenario states no more than a baseline."""
-        warning = self._drafts.warning if self._drafts is not None else None
+        warning = self.deployment.drafts.warning if self.deployment.drafts is not None else None
         return () if warning is None else (warning,)
-
-    @property
-    def _drafts(self) -> SpeculationOptions | None:
-        return self.deployment.speculation if isinstance(self.deployment, VllmOptions) else None
 
     @property
     def is_fleet(self) -> bool:
         """Whether replicas differ or change, so that no single deployment says what serves."""
-        return bool(self.pools or self.changes)
+        return bool(self.pools or self.changes or self.transfer)
 
     def at(self, choice: Choice) -> Scenario:
         """The scenario fixed at one point of its space; raises where `choice` is not one."""
@@ -150,8 +147,8 @@ class Scenario(Section):
         version = one.pop("engine_version", self.engine.version)
         drafts = one.pop("num_speculative_tokens", None)
         changes: dict[str, object] = {**one}
-        if drafts is not None and self._drafts is not None:
-            fixed = self._drafts.model_copy(update={"num_speculative_tokens": drafts})
+        if drafts is not None and self.deployment.drafts is not None:
+            fixed = self.deployment.drafts.model_copy(update={"num_speculative_tokens": drafts})
             changes["speculation"] = fixed
         return self.model_copy(
             update={

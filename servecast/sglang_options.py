@@ -12,7 +12,9 @@ from servecast.errors import InfeasibleError
 from servecast.fields import Count, Flag, Fraction, first
 from servecast.options import KV_CACHE, Options
 from servecast.primitives.policy import SglangPolicy, SglangSchedulePolicy
+from servecast.primitives.speculation import DraftModel
 from servecast.search import sglang_defaults as theirs
+from servecast.speculation import SpeculationOptions
 
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
@@ -35,18 +37,26 @@ class SglangOptions(Options):
     schedule_conservativeness: Open[Positive] = (1.0,)
     enable_mixed_chunk: Open[Flag] = (False,)
     disable_overlap_schedule: Open[Flag] = (False,)
+    speculation: SpeculationOptions | None = None
+    """Absent: a token a step."""
+
+    @property
+    def drafts(self) -> SpeculationOptions | None:
+        """What is drafted, if anything."""
+        return self.speculation
 
     def limits(self, target: Target) -> EngineLimits:
         """The limits as SGLang resolves them, its measurement of free memory forecast."""
-        page = self.page_size[0]
+        page, draft = self.page_size[0], self._draft(target)
+        stated = first(self.max_running_requests)
+        if stated is None and self._has_drafts:
+            stated = theirs.DRAFTING_RUNNING_REQUESTS
         chunk = first(self.chunked_prefill_size) or theirs.chunked_prefill_size(target.accelerator)
         length = first(self.context_length) or target.model.max_model_len
-        share = first(self.mem_fraction_static) or self._share(target, chunk)
-        tokens = first(self.max_total_tokens) or self._pool_tokens(target, share)
+        share = first(self.mem_fraction_static) or self._share(target, chunk, stated)
+        tokens = first(self.max_total_tokens) or self._pool_tokens(target, share, draft)
         pages = tokens // page
-        running = theirs.max_running_requests(
-            pages * page, length, first(self.max_running_requests)
-        )
+        running = theirs.max_running_requests(pages * page, length, stated)
         if running < 1:
             raise InfeasibleError(
                 f"the KV pool would hold {max(tokens, 0):,} tokens",
@@ -69,16 +79,25 @@ class SglangOptions(Options):
             ),
         )
 
-    def _share(self, target: Target, chunk_tokens: int) -> float:
+    @property
+    def _has_drafts(self) -> bool:
+        return self.speculation is not None and self.speculation.num_speculative_tokens[0] > 0
+
+    def _draft(self, target: Target) -> DraftModel | None:
+        if self.speculation is None or not self._has_drafts:
+            return None
+        return self.speculation.draft(target.model, target.weights_dtype)
+
+    def _share(self, target: Target, chunk_tokens: int, running: int | None) -> float:
         return theirs.model_share(
             target.model,
             target.accelerator,
             self.tensor_parallel_size[0],
             chunk_tokens=chunk_tokens,
-            max_running_requests=first(self.max_running_requests),
+            max_running_requests=running,
         )
 
-    def _pool_tokens(self, target: Target, share: float) -> int:
+    def _pool_tokens(self, target: Target, share: float, draft: DraftModel | None) -> int:
         return theirs.model_pool(
             target.model,
             target.accelerator,
@@ -86,4 +105,5 @@ class SglangOptions(Options):
             (target.weights_dtype, KV_CACHE[self.kv_cache_dtype[0]]),
             page_size=self.page_size[0],
             share=share,
+            draft=draft,
         )

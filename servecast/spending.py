@@ -11,18 +11,24 @@ from servecast.simulator.result import Result
 
 def spending_lines(result: Result) -> list[str]:
     """What the deployment costs by the hour and by the token, and what it draws, where known."""
-    d, drawn = result.deployment, result.energy
-    lines: list[str] = []
-    if d.usd_per_gpu_hour is not None and isfinite(result.usd()):
-        hourly = d.usd_per_gpu_hour * d.gpus
-        lines.append(f"${hourly:,.2f} an hour, ${result.usd():,.2f} per million output tokens")
-    if drawn is not None and isfinite(result.wh()):
-        lines.append(
-            f"{_average_w(result):,.0f} W on average, {result.wh():,.0f} Wh per million output "
-            f"tokens: a step under way {format_share(drawn.busy)} of the time, at "
-            f"{format_share(drawn.utilisation)} of the roofline"
-        )
-    return lines
+    d = result.deployment
+    if d.usd_per_gpu_hour is None or not isfinite(result.usd()):
+        return energy_lines(result)
+    hourly = d.usd_per_gpu_hour * d.gpus
+    money = f"${hourly:,.2f} an hour, ${result.usd():,.2f} per million output tokens"
+    return [money, *energy_lines(result)]
+
+
+def energy_lines(result: Result) -> list[str]:
+    """What the deployment draws, in a line; none where that is not known."""
+    drawn = result.energy
+    if drawn is None or not isfinite(result.wh()):
+        return []
+    return [
+        f"{_average_w(result):,.0f} W on average, {result.wh():,.0f} Wh per million output "
+        f"tokens: a step under way {format_share(drawn.busy)} of the time, at "
+        f"{format_share(drawn.utilisation)} of the roofline"
+    ]
 
 
 def spending_json(result: Result) -> Mapping[str, object]:

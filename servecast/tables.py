@@ -28,12 +28,18 @@ LATENCY_WORDS = {
 }
 
 
-_SAID_WHERE_OTHERWISE: Mapping[str, int | str] = {
+_SAID_WHERE_OTHERWISE: Mapping[str, float | str | None] = {
     "pipeline_parallel_size": 1,
+    "data_parallel_size": 1,
+    "all2all_backend": "allgather_reducescatter",
+    "expert_imbalance": 1.0,
     "async_scheduling": False,
     "scheduling_policy": "fcfs",
     "long_prefill_token_threshold": 0,
     "long_prefill_token_threshold_adaptive": False,
+    "kv_offloading_size": None,
+    "host_gb_per_s": None,
+    "kv_loads": "always",
 }
 """Fields of a deployment that are told where they are not so."""
 
@@ -131,8 +137,26 @@ def show_result(out: Output, result: Result) -> None:
         f"\n{format_rate(result.throughput, 'tok')} output, {format_rate(result.request_rate)} "
         f"requests, KV blocks {result.peak_blocks:,} of {result.num_blocks:,} at most"
     )
-    for line in (*spending_lines(result), *remarks(result, [result.deployment])):
+    lines = (*spending_lines(result), *remarks(result, [result.deployment]), *_host_lines(result))
+    for line in lines:
         out.line(line)
+
+
+def _host_lines(result: Result) -> list[str]:
+    """What came from host memory, where there is any for KV blocks."""
+    if not result.tier_uses:
+        return []
+    loaded, stored = _moved_bytes(result)
+    return [
+        f"host memory: {result.host_share:.1%} of prompt tokens loaded"
+        f" ({loaded / 1e9:,.1f} GB, {stored / 1e9:,.1f} GB stored)"
+    ]
+
+
+def _moved_bytes(result: Result) -> tuple[int, int]:
+    """Loaded and stored, over all replicas."""
+    uses = result.tier_uses
+    return sum(use.loaded_bytes for use in uses), sum(use.stored_bytes for use in uses)
 
 
 def show_latencies(out: Output, served: Served) -> None:
@@ -157,6 +181,8 @@ def remarks(result: Served, deployments: Sequence[Deployment]) -> list[str]:
         )
     if len(result.rejected):
         lines.append(f"rejected: {counted(len(result.rejected), 'prompt')} beyond {longest}")
+    if len(result.turned_away):
+        lines.append(f"turned away by the gateway: {counted(len(result.turned_away), 'request')}")
     if result.truncated:
         cut = counted(result.truncated, "output")
         lines.append(f"cut short by max_tokens or {longest}: {cut}")
@@ -175,9 +201,11 @@ def result_json(result: Result, bands: Sequence[Reached]) -> Mapping[str, object
         "workload": result.workload,
         "requests": result.arrived,
         "rejected": len(result.rejected),
+        "turned_away": len(result.turned_away),
         "truncated": result.truncated,
         "preemptions": result.preemptions,
         "cached_share": result.cached_share,
+        **_host_json(result),
         "overloaded": result.is_overloaded,
         "duration_s": result.duration_s,
         "output_tokens_per_s": result.throughput,
@@ -207,16 +235,29 @@ def reached_json(bands: Sequence[Reached]) -> list[dict[str, object]]:
     ]
 
 
+def _host_json(result: Result) -> Mapping[str, object]:
+    if not result.tier_uses:
+        return {}
+    loaded, stored = _moved_bytes(result)
+    return {
+        "host_share": result.host_share,
+        "host_loaded_bytes": loaded,
+        "host_stored_bytes": stored,
+    }
+
+
 def deployment_json(deployment: Deployment) -> dict[str, object]:
     """A deployment by vLLM's option names, and another engine's own choices as `policy`; drafts,
     where there are any, as `speculation`."""
     d = deployment
     names = (
         "engine", "engine_version", "replicas", "tensor_parallel_size", "pipeline_parallel_size",
-        "data_parallel_size", "enable_expert_parallel", "max_model_len", "max_num_seqs",
-        "max_num_batched_tokens", "block_size", "enable_prefix_caching",
+        "data_parallel_size", "enable_expert_parallel", "all2all_backend", "expert_imbalance",
+        "max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size",
+        "enable_prefix_caching",
         "async_scheduling", "scheduling_policy", "long_prefill_token_threshold",
-        "long_prefill_token_threshold_adaptive", "gpu_memory_utilization",
+        "long_prefill_token_threshold_adaptive", "kv_offloading_size", "host_gb_per_s",
+        "kv_loads", "gpu_memory_utilization",
         "num_gpu_blocks_override", "routing", "gpus", "usd_per_gpu_hour",
     )  # fmt: skip
     return {

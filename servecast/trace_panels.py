@@ -168,7 +168,9 @@ def _histogram(
         "shapes": [_mark(middle)],
         "showlegend": len(parts) > 1,
     }
-    note = f"mean {values.mean():,.1f}, dashed: median {middle:,.0f}, greatest {high:,}"
+    mean = float(values.mean())
+    figure = f"{mean:,.0f}" if mean >= 100 else f"{mean:.1f}"
+    note = f"mean {figure}, dashed: median {middle:,.0f}, greatest {high:,}"
     return Panel(title.capitalize(), note, series, layout)
 
 

@@ -47,6 +47,7 @@ def write_records(path: Path, result: Served) -> None:
             "prompt_tokens": records.prompt_tokens,
             "output_tokens": records.output_tokens,
             "cached_tokens": records.cached_tokens,
+            "host_tokens": records.host_tokens,
             "preemptions": records.preemptions,
             "ttft_s": records.ttft_ns / 1e9,
             "tpot_s": records.tpot_ns / 1e9,

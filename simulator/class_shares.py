@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from servecast.simulator.served import Served
+from servecast.simulator.result import Result
 
 
-def class_shares(served: Served) -> dict[str, float]:
+def class_shares(served: Result) -> dict[str, float]:
     """Each class's share of the time of all steps, in the order of the classes; they sum to 1.
 
     A step's time is shared equally by the tokens that it computes, so that a prompt's tokens,
@@ -28,7 +28,7 @@ def class_shares(served: Served) -> dict[str, float]:
     return dict(zip(served.classes.names, shares.tolist(), strict=True))
 
 
-def _step_times_s(served: Served) -> tuple[float, float]:
+def _step_times_s(served: Result) -> tuple[float, float]:
     """Seconds of all steps that went to tokens of prompts, and to those of answers."""
     prompts_s = answers_s = 0.0
     for log in served.logs:

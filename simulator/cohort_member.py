@@ -66,13 +66,17 @@ class CohortMember:
         return min(self.path[step + 1], self.request.end_tokens) - self.path[step]
 
 
-def path_of(request: SteppedRequest, speculation: Speculation | None) -> Sequence[int]:
-    """The tokens that a decoding request has before each step and, at its end or beyond, after the
-    last, with as many drafts in every step as `speculation` has at most."""
+def path_of(request: SteppedRequest, speculation: Speculation | None, drafts: int) -> Sequence[int]:
+    """The tokens that a decoding request has before each step of so many drafts, and after the
+    last, at its end or beyond."""
     said, end = request.said, request.end_tokens
-    if speculation is None:
+    if speculation is None or not drafts:
         return range(said, end + 1)
-    prompt = request.request.prompt_tokens
-    index = request.request.index
-    accepted = speculation.all_accepted(index, said - prompt, end - prompt).tolist()
-    return _walk(said, end, accepted, speculation.num_speculative_tokens)
+    first = said - request.request.prompt_tokens
+    accepted = speculation.all_accepted(request.request.index, first, first + end - said)
+    moves = (np.minimum(accepted, drafts) + 1).tolist()
+    path, at, last = [said], 0, end - said
+    while at < last:
+        at += moves[at]
+        path.append(said + at)
+    return path

@@ -38,7 +38,7 @@ class ConnectedEngine(Engine):
         self._over.append((now_ns, request))
         if self._planned:
             if self._steps > 1:
-                self._cut(now_ns, ahead=1)
+                self._cut(now_ns, ahead=int(now_ns > self._start_ns))
         elif self._rests:
             self.now_ns = max(self.now_ns, now_ns)
             self._ask(now_ns)

@@ -35,11 +35,13 @@ def energy(deployment: Deployment, logs: Sequence[RunLog], duration_s: float) ->
     """The energy of a run of `duration_s`; None where it is not known.
 
     A GPU draws its idle power between steps, and by `power_w` during each, whose utilisation is
-    the time at the data sheet's peaks over the time that it takes. What chunks of prompts read of
-    the context before them is not in the former. Not known: accelerators without published powers,
-    and pipelines, whose steps overlap.
+    the time at the data sheet's peaks over the time that it takes. In the former the chunks of a
+    step are one that begins a prompt, and verifying drafts computes one token. Not known:
+    accelerators without published powers, pipelines, whose steps overlap, and data-parallel ranks,
+    which wait for each other within one.
     """
-    if not is_power_known(deployment.accelerator) or deployment.pipeline_parallel_size > 1:
+    several = deployment.pipeline_parallel_size * deployment.data_parallel_size > 1
+    if not is_power_known(deployment.accelerator) or several:
         return None
     ideal = _ideal_cost(replace(deployment, replicas=1))
     parts = [(log.column("duration_ns") / 1e9, _ideal_s(log, ideal)) for log in logs]

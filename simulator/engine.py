@@ -23,10 +23,9 @@ class Engine:
     """Runs a scheduler over a step cost. Who drives it calls `advance(t)`, then `submit` at t.
 
     The engine plans one run ahead: a step with prompt chunks, or as many decode steps as nothing
-    can change. A run is only a plan until `advance` passes its end, so an arrival can cut it at the
-    first step boundary that is not before the arrival, exactly where a stepping engine would look
-    at its queue again. A request that arrives at a boundary is seen by the step that starts there,
-    unless the engine schedules ahead: then the step that starts there has been scheduled already.
+    can change. A run is a plan until `advance` passes its end, so an arrival can cut it where a
+    stepping engine would look at its queue again: at the first step boundary not before it. The
+    step that starts there sees it, unless the engine schedules ahead and had decided it before.
     """
 
     def __init__(
@@ -44,9 +43,8 @@ class Engine:
         `stepping` is the slow twin that skipping must equal. SERVECAST_CHECK=1 in the environment
         calls `check` after every run.
         """
-        self.number = replica
         self.scheduler: Scheduler = policy(limits)
-        self.now_ns = 0
+        self.number, self.now_ns = replica, 0
         """Start of the next step to plan: everything before it is decided."""
         self.log = RunLog()
         self.recorder = Recorder(replica)
@@ -54,13 +52,11 @@ class Engine:
         """Requests finished since the driver last took them."""
         self.unfinished: int = 0
         self._cost = cost
-        self._needs_spread = cost.needs_spread
-        self._stepping = stepping
+        self._needs_spread, self._stepping = cost.needs_spread, stepping
         self._checking = os.environ.get("SERVECAST_CHECK") == "1"
         self._ends: list[tuple[int, int, Request]] = []
         self._pauses = None if self.scheduler.mixes_decodes else Pauses()
         self._unseen = Unseen() if schedules_ahead else None
-        self._order = 0
         self._planned = False
         self._start_ns = self._end_ns = 0
         self._steps = self._sequences = 0  # of the run, and who gains a token in each
@@ -68,7 +64,7 @@ class Engine:
         self._run: DecodeRun | None = None
         self._context = self._chunk_tokens = 0
         self._unheard = 0  # of those who gain a token: it is beyond their last one
-        self._rows: int = 0  # of the log: one for each run committed
+        self._order, self._rows = 0, 0  # of ends; of the log, one for each run committed
         self._spread: int | None = None
 
     def submit(self, request: Request, now_ns: int) -> None:
@@ -103,17 +99,11 @@ class Engine:
         return len(self.scheduler.waiting) + len(self._unseen or ())
 
     def kv_used(self, now_ns: int) -> float:
-        """Share of the KV blocks that requests hold at `now_ns`, which no run planned precedes.
-
-        Of a run underway the steps count that have begun before.
-        """
-        scheduler, blocks = self.scheduler, self.scheduler.blocks
-        used = blocks.total - blocks.free
+        """Share of the KV blocks that requests hold at `now_ns`, which no run planned precedes."""
+        begun = 0
         if self._planned and self._run is not None and self._sequences:
-            elapsed_ns = now_ns - self._start_ns
-            begun = self._run.steps_until(self._context, elapsed_ns, self._steps)
-            used += scheduler.blocks_still_taken(begun)
-        return used / blocks.total
+            begun = self._run.steps_until(self._context, now_ns - self._start_ns, self._steps)
+        return self.scheduler.kv_used(begun)
 
     @property
     def peak_blocks(self) -> int:
@@ -162,8 +152,7 @@ class Engine:
         return True
 
     def _plan_step(self, chunks: list[Chunk], *, is_alone: bool) -> None:
-        """Plan a step with these chunks; without any, the run of those who decode, unless the step
-        `is_alone` because the next one is another."""
+        """Plan a step with these chunks, or the run of those who decode: one if it `is_alone`."""
         self._chunks = chunks
         self._planned = True
         if chunks:

@@ -53,6 +53,10 @@ class Tier(Protocol):
         """A request that was served by these blocks is over."""
         ...
 
+    def check(self) -> None:
+        """Raise if blocks were lost or doubled."""
+        ...
+
 
 class HostTier:
     """The tier in a host's memory."""

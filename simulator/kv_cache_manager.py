@@ -74,6 +74,25 @@ class KvCacheManager:
         """Whether a prompt is cut so that states lie at the ends of blocks."""
         return any(isinstance(cache, RecurrentCache) for cache in self._caches)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all layers keep every token, in blocks of one size."""
+        return [type(cache) for cache in self._caches] == [SingleTypeCache]
+
+    def num_blocks(self, request: SteppedRequest) -> int:
+        """How many blocks a request holds in the first group."""
+        return len(self._caches[0].held[request])
+
+    def fills_its_own(self, request: SteppedRequest) -> bool:
+        """Whether nobody else can know the blocks that a request fills from here on."""
+        if not self._enable_caching:
+            return True
+        return self._caches[0].num_cached(request) >= request.request.named_blocks()
+
+    def grant(self, request: SteppedRequest, blocks: Sequence[Block]) -> None:
+        """Give a request blocks of the first group that were taken for it before."""
+        self._caches[0].held[request] += blocks
+
     def block_ids(self, request: SteppedRequest) -> list[list[int]]:
         """The numbers of the blocks that a request holds in each group, 0 being the null block."""
         return [[block.number for block in cache.held.get(request, ())] for cache in self._caches]

@@ -10,14 +10,20 @@ class Link:
     long as the part of one GPU.
     """
 
-    __slots__ = ("_block_ns", "_free_ns", "blocks")
+    __slots__ = ("_block_bytes", "_block_ns", "_free_ns", "blocks")
 
-    def __init__(self, block_ns: float) -> None:
-        """`block_ns` is how long the part of one GPU takes."""
+    def __init__(self, block_ns: float, block_bytes: int) -> None:
+        """`block_ns` is how long the part of one GPU takes, `block_bytes` what all of them move."""
         self._block_ns = block_ns
+        self._block_bytes = block_bytes
         self._free_ns = 0
         self.blocks = 0
         """Blocks carried, or on their way."""
+
+    @property
+    def moved_bytes(self) -> int:
+        """The same in bytes."""
+        return self.blocks * self._block_bytes
 
     def end_ns(self, now_ns: int, blocks: int) -> int:
         """When a transfer would be over that is ordered now."""

@@ -15,7 +15,7 @@ class LoadRule(Protocol):
     """Asked when a request is first in line and the tier has blocks of it."""
 
     def __call__(self, request: Request, start: int, blocks: int, load_ns: int) -> bool:
-        """Whether to load `blocks` from its `start`-th, which takes `load_ns`, queueing included."""
+        """Whether to load `blocks` from its `start`-th: in `load_ns`, queueing included."""
         ...
 
 
@@ -28,7 +28,7 @@ class LoadIfFaster:
         self._prefill_ns = cache(self._priced)
 
     def __call__(self, request: Request, start: int, blocks: int, load_ns: int) -> bool:
-        """Whether to load `blocks` from its `start`-th, which takes `load_ns`, queueing included."""
+        """Whether to load `blocks` from its `start`-th: in `load_ns`, queueing included."""
         size, tokens = self._limits.block_size, request.num_tokens
         rest = min((start + blocks) * size, tokens - 1)
         return load_ns + self._prefill_ns(rest, tokens) < self._prefill_ns(start * size, tokens)

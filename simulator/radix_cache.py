@@ -48,9 +48,17 @@ class RadixCache(KvBlocks):
         self.root = RadixNode([], None)
         """Of no pages."""
 
+    def pages_of(self, tokens: int) -> int:
+        """By how many pages a text of so many tokens is found."""
+        return tokens // self.block_size
+
+    def chain(self, request: Request) -> list[Run]:
+        """The ids of a request's pages."""
+        return request.chain
+
     def find(self, request: Request, at_most: int) -> Match:
         """The longest cached part of the request's text, up to `at_most` pages, used just now."""
-        node, pages, rest = self.root, 0, cut(request.chain, at_most)
+        node, pages, rest = self.root, 0, cut(self.chain(request), at_most)
         while rest and rest[0][0] in node.children:
             child = node.children[rest[0][0]]
             part = common_pages(child.runs, rest)
@@ -76,7 +84,7 @@ class RadixCache(KvBlocks):
         """Put the request's first pages into the tree; it goes on to hold them there."""
         if blocks:
             node, matched = self._insert(request, blocks)
-            prompt = request.prompt_tokens // self.block_size
+            prompt = self.pages_of(request.prompt_tokens)
             if 0 < prompt < blocks:
                 self._insert(request, prompt)
             copies = max(0, matched - request.num_cached_blocks)
@@ -124,7 +132,7 @@ class RadixCache(KvBlocks):
 
     def _insert(self, request: Request, pages: int) -> tuple[RadixNode, int]:
         """The node that the request's first pages lead to, and how many the tree had."""
-        node, matched, rest = self.root, 0, cut(request.chain, pages)
+        node, matched, rest = self.root, 0, cut(self.chain(request), pages)
         while rest and rest[0][0] in node.children:
             node = node.children[rest[0][0]]
             self._touch(node)

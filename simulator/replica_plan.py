@@ -19,6 +19,7 @@ from servecast.primitives.memory import Ledger, ledger
 from servecast.primitives.pipeline import stage_costs
 from servecast.primitives.stated_pool import StatedPool
 from servecast.primitives.step_cost import StepCost
+from servecast.primitives.wave_cost import CompiledWaveCost, WaveCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.any_engine import AnyEngine
 from servecast.simulator.connected_engine import ConnectedEngine
@@ -41,6 +42,8 @@ class ReplicaPlan:
     """Of each stage of a pipeline, or of all there is; drafts are in the first."""
     policy: Callable[[SchedulerLimits], Scheduler]
     schedules_ahead: bool = False
+    wave: WaveCost | None = None
+    """Of data-parallel ranks, where there are several."""
 
     def engine(self, number: int) -> AnyEngine:
         """A replica that has served nothing yet; `number` is that of its log and its records."""
@@ -51,6 +54,7 @@ class ReplicaPlan:
             self.policy,
             number,
             schedules_ahead=self.schedules_ahead,
+            wave=self.wave,
         )
 
     def connected_engine(self, number: int) -> ConnectedEngine:
@@ -88,18 +92,22 @@ def replica_plan(
     """How replicas of `deployment` are started; `cost` and `memory` save compiling them again.
 
     A `cost` is that of all there is, drafts included. Without one it is compiled, for each stage of
-    a pipeline, from `source` and `host`: the roofline and the engine's default, if left out.
+    a pipeline, from `source` and `host`: the roofline and the engine's default, if left out. What
+    data-parallel ranks take together is compiled in any case.
 
     Raises UnsupportedError for what the simulator does not model, InfeasibleError where the model
     does not fit.
     """
     refuse_unmodelled(deployment)
-    limits = _limits(deployment, workload, memory)
+    limits, source = _limits(deployment, workload, memory), source or default_source()
     stages: Sequence[StepCost] = () if cost is None else (cost,)
     if cost is None:
-        stages = _stages(deployment, source or default_source(), host)
+        stages = _stages(deployment, source, host)
+    wave = None
+    if deployment.data_parallel_size > 1:
+        wave = CompiledWaveCost(deployment, source, host)
     return ReplicaPlan(
-        deployment, limits, stages, policy_of(deployment), deployment.schedules_ahead
+        deployment, limits, stages, policy_of(deployment), deployment.schedules_ahead, wave
     )
 
 

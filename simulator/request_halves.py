@@ -26,7 +26,7 @@ class FetchedRequest(Request):
         self.priority, self.session = whole.priority, whole.session
         if has_first_token:
             self.emitted = 1
-            self.num_tokens += 1
+            self.num_tokens: int = whole.prompt_tokens + 1
         self.is_fetched = False
         """Whether the cache has been ordered."""
         self.missing_tokens = whole.prompt_tokens

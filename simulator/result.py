@@ -10,6 +10,7 @@ from servecast.primitives.deployment import Deployment
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.energy import Energy, energy
 from servecast.simulator.served import Served
+from servecast.simulator.tier_use import TierUse
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Result(Served):
     num_blocks: int
     """KV blocks that requests of one replica could hold."""
     peak_blocks: int
+    tier_uses: Sequence[TierUse] = ()
+    """Of each replica that keeps KV blocks in its host's memory."""
 
     @property
     def gpu_hours(self) -> float:

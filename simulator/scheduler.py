@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from servecast.errors import InputError
+from servecast.primitives.host_kv import HostKv
 from servecast.primitives.kv_cache_geometry import KvGroup
 from servecast.simulator.decode_group import DecodeGroup
 from servecast.simulator.kv_blocks import KvBlocks
@@ -29,6 +30,9 @@ class SchedulerLimits:
     groups: tuple[KvGroup, ...] = ()
     """Of a KV cache that is taken as it is, by an engine that takes every step; elsewhere it is of
     full attention, or stands for it."""
+
+    host: HostKv | None = None
+    """Of vLLM: a tier of KV blocks in host memory."""
 
     def __post_init__(self) -> None:
         if self.max_num_batched_tokens < self.max_num_seqs:
@@ -104,15 +108,19 @@ class Scheduler(ABC):
 
     def advance(self, steps: int) -> None:
         """Account `steps` steps of the decode group: its counter and its blocks."""
-        blocks = self.blocks_still_taken(steps)
+        group = self.group
+        blocks = group.blocks_needed(steps) - self._drawn
         if blocks:
             self.blocks.allocate(blocks)
         self._drawn = 0
-        self.group.steps += steps
+        group.steps += steps
 
-    def blocks_still_taken(self, steps: int) -> int:
-        """Blocks that `steps` steps of the decode group take, beyond those that it has now."""
-        return self.group.blocks_needed(steps) - self._drawn
+    def kv_used(self, steps: int) -> float:
+        """Share of the blocks that requests hold, once the decode group has begun so many steps."""
+        used = self.blocks.total - self.blocks.free
+        if steps:
+            used += self.group.blocks_needed(steps) - self._drawn
+        return used / self.blocks.total
 
     def update(self, chunk: Chunk) -> bool:
         """Account a computed chunk; True when the prompt is complete and a token came out."""

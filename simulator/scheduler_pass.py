@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from servecast.simulator.cohort import CohortStep
 from servecast.simulator.stepped_request import SteppedRequest
 
 
@@ -11,6 +12,7 @@ class SchedulerPass:
     __slots__ = (
         "_draft_slots",
         "budget",
+        "cohort",
         "num_scheduled_tokens",
         "num_spec_tokens_to_schedule",
         "placed",
@@ -25,6 +27,8 @@ class SchedulerPass:
         self._draft_slots = draft_slots
         self.budget = max_num_batched_tokens - draft_slots
         """How many tokens of one request more may be scheduled."""
+        self.cohort: CohortStep | None = None
+        """Those who decode together, of whom nothing else is said here."""
         self.req_index = 0
         """Place among those who run of the one looked at."""
         self.num_scheduled_tokens: dict[SteppedRequest, int] = {}
@@ -42,6 +46,17 @@ class SchedulerPass:
         """Schedule `tokens` of a request."""
         self.num_scheduled_tokens[request] = tokens
         self.budget -= tokens + self._draft_slots
+
+    def add_cohort(self, step: CohortStep) -> None:
+        """Schedule those who decode together."""
+        self.cohort = step
+        self.budget -= step.sequences * (step.query_tokens + self._draft_slots)
+
+    @property
+    def num_requests(self) -> int:
+        """How many are scheduled."""
+        together = self.cohort.sequences if self.cohort else 0
+        return len(self.num_scheduled_tokens) + together
 
     def take_back(self, request: SteppedRequest) -> None:
         """Undo `add`, where that was done for this request."""

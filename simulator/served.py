@@ -29,6 +29,10 @@ OVERLOAD_BACKLOG = 0.05
 """A queue above this share of all requests when the last one arrives may be an overload."""
 
 
+def _nobody() -> NDArray[np.int64]:
+    return np.zeros(0, np.int64)
+
+
 @dataclass(frozen=True)
 class Served(ABC):
     """A workload as it was served, by whatever served it. Times in seconds, rates per second."""
@@ -45,6 +49,8 @@ class Served(ABC):
     is_open_loop: bool
     classes: Classes | None = field(default=None, kw_only=True)
     """Of all that arrived."""
+    turned_away: NDArray[np.int64] = field(default_factory=_nobody, kw_only=True)
+    """Indices of requests that a gateway did not let in, or not in time."""
     part_of_s: float | None = field(default=None, kw_only=True)
     """Of a class: how long the whole run lasted, which rates are taken over."""
 
@@ -74,8 +80,14 @@ class Served(ABC):
         return float("nan")
 
     def among(self, records: Records) -> Self:
-        """The same run seen through some of its requests alone (no rejected ones among them)."""
-        return replace(self, records=records, arrived=len(records), rejected=self.rejected[:0])
+        """The same run seen through some of its requests alone, all of which were served."""
+        return replace(
+            self,
+            records=records,
+            arrived=len(records),
+            rejected=_nobody(),
+            turned_away=_nobody(),
+        )
 
     def of_class(self, name: str) -> Self:
         """The same run seen through the requests of a class; rates are over the whole run.
@@ -86,11 +98,13 @@ class Served(ABC):
         number = classes.number(name)
         mine = np.flatnonzero(classes.numbers[self.records.index] == number)
         rejected = self.rejected[classes.numbers[self.rejected] == number]
+        turned_away = self.turned_away[classes.numbers[self.turned_away] == number]
         return replace(
             self,
             records=self.records.rows(mine),
-            arrived=len(mine) + len(rejected),
+            arrived=len(mine) + len(rejected) + len(turned_away),
             rejected=rejected,
+            turned_away=turned_away,
             part_of_s=self.duration_s,
         )
 
@@ -130,6 +144,12 @@ class Served(ABC):
         if not self.caches_prefixes or not len(self.records):
             return None
         return int(self.records.cached_tokens.sum()) / int(self.records.prompt_tokens.sum())
+
+    @property
+    def host_share(self) -> float:
+        """Share of prompt tokens loaded from host memory."""
+        prompts = int(self.records.prompt_tokens.sum())
+        return int(self.records.host_tokens.sum()) / prompts if prompts else 0.0
 
     @cached_property
     def ttft(self) -> Distribution:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from servecast.primitives.policy import SglangSchedulePolicy
+from servecast.simulator.bigram_cache import BigramCache
+from servecast.simulator.radix_cache import RadixCache
 from servecast.simulator.ragged_group import RaggedGroup
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk, SchedulerLimits
@@ -25,9 +27,13 @@ class SglangDraftingScheduler(SglangEngineScheduler):
         drafts: int,
         schedule_policy: SglangSchedulePolicy = "fcfs",
         conservativeness: float = 1.0,
+        *,
+        uses_hidden_states: bool = False,
     ) -> None:
-        """`drafts` are made for each request in every step in which it decodes."""
-        super().__init__(limits, schedule_policy, conservativeness)
+        """`drafts` are made for each request in every step in which it decodes; from hidden states
+        by what finds cached text by pairs of tokens."""
+        cache = BigramCache if uses_hidden_states else RadixCache
+        super().__init__(limits, schedule_policy, conservativeness, cache=cache)
         self.members = RaggedGroup(limits.block_size, 2 * (1 + drafts))
         """Who decodes."""
         self.group = self.members
@@ -47,10 +53,7 @@ class SglangDraftingScheduler(SglangEngineScheduler):
         return chunks, retracted
 
     def read(self, request: Request, said: int, computed: int) -> None:
-        """Take in so many tokens of a request, and how many of its tokens were computed for them.
-
-        The first ones after a prompt are found by others from now on.
-        """
+        """Take in so many tokens of a request, and how many of its own were computed for them."""
         decodes = request in self.members
         if decodes:
             self._promises.end(self._unsaid(request), 0)
@@ -61,12 +64,7 @@ class SglangDraftingScheduler(SglangEngineScheduler):
             self._promises.begin(self._unsaid(request), 0)
 
     def finish(self, request: Request, *, decoding: bool) -> None:
-        """Forget a request that has all its tokens, and release its blocks.
-
-        What was computed behind its last token is of no use to anybody.
-        """
-        whole = request.prompt_tokens + request.emitted
-        request.num_computed_tokens = min(request.num_computed_tokens, whole)
+        """Forget a request that has all its tokens, and release its blocks."""
         if request in self.members:
             self.group.leave(request)
         super().finish(request, decoding=False)
@@ -118,6 +116,9 @@ class SglangDraftingScheduler(SglangEngineScheduler):
             self._cache.make_room(self.blocks.blocks_for(slots) + spare)
         self.blocks.allocate(needed)
         self.members.reserve()
+
+    def _note_filled(self, request: Request) -> None:
+        self._keep(request)
 
     def _said(self, request: Request) -> int:
         return request.emitted

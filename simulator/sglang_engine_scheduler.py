@@ -24,7 +24,7 @@ from servecast.simulator.promises import Promises
 from servecast.simulator.radix_cache import RadixCache
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk, Scheduler, SchedulerLimits
-from servecast.simulator.sglang_limits import most_output, require_room
+from servecast.simulator.sglang_limits import alone, most_output, require_room
 from servecast.simulator.waiting_order import WaitingOrder
 
 MOST_EXPECTED_TOKENS = 4096
@@ -47,6 +47,7 @@ class SglangEngineScheduler(Scheduler):
         conservativeness: float = 1.0,
         mixed_chunk: bool = False,
         recv_interval: int = 1,
+        cache: type[RadixCache] = RadixCache,
     ) -> None:
         super().__init__(limits)
         self._mail = Mailbox(recv_interval)
@@ -54,9 +55,8 @@ class SglangEngineScheduler(Scheduler):
         """Whether the last step was no decode step."""
         self._cache: RadixCache | None = None
         if limits.enable_prefix_caching:
-            self.blocks = self._cache = RadixCache(limits.num_blocks, limits.block_size)
-        self._ratio = NewTokenRatio(conservativeness)
-        self._promises = Promises()
+            self.blocks = self._cache = cache(limits.num_blocks, limits.block_size)
+        self._ratio, self._promises = NewTokenRatio(conservativeness), Promises()
         self._longest: dict[Request, int] = {}
         """The longest output that a client asks for and SGLang allows."""
         self._order = WaitingOrder(schedule_policy, self._cache, self._longest.__getitem__)
@@ -196,7 +196,7 @@ class SglangEngineScheduler(Scheduler):
         cache = self._cache
         if cache is None:
             return 0
-        match = cache.find(request, (request.num_tokens - 1) // cache.block_size)
+        match = cache.find(request, cache.pages_of(request.num_tokens - 1))
         cache.hold(request, match)
         return match.pages * cache.block_size
 
@@ -230,7 +230,8 @@ class SglangEngineScheduler(Scheduler):
 
     def _keep(self, request: Request) -> None:
         """Let others find what is computed of a prompt."""
-        self.blocks.cache(request, request.num_computed_tokens // self.limits.block_size)
+        if self._cache is not None:
+            self._cache.cache(request, self._cache.pages_of(request.num_computed_tokens))
 
     def _goes_along(self, chunks: list[Chunk]) -> bool:
         """Whether the decode group is computed beside these chunks: where there is room for it."""
@@ -278,7 +279,7 @@ class SglangEngineScheduler(Scheduler):
         retracted: list[Request] = []
         while not retracted or self.group.blocks_needed(1) > self.blocks.free:
             if len(kept) == 1:
-                raise AssertionError(f"request {kept[0].index} alone does not fit the pool")
+                raise alone(kept[0].index)
             retracted.append(kept.pop())
             self._take_blocks(retracted[-1])
             if self._cache is not None:

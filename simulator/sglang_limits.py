@@ -74,6 +74,14 @@ def require_room(limits: SchedulerLimits, prompt_tokens: int) -> None:
         )
 
 
+def alone(request: int) -> InputError:
+    """What becomes of a run in which a request does not even fit after all others have left."""
+    return InputError(
+        f"request {request} alone does not fit the KV pool: SGLang gives it up",
+        hint="give the pool more pages",
+    )
+
+
 def most_output(limits: SchedulerLimits, prompt_tokens: int) -> int:
     """Tokens that a request with such a prompt may say; 0 or less where there is no room."""
     page = limits.block_size

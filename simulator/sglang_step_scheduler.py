@@ -25,12 +25,13 @@ class SglangStepScheduler:
         self, limits: SchedulerLimits, speculation: Speculation, policy: SglangPolicy
     ) -> None:
         self.limits = limits
-        self._speculation = speculation
+        self._drafts = speculation.num_speculative_tokens
         self.scheduler = SglangDraftingScheduler(
             limits,
-            speculation.num_speculative_tokens,
+            self._drafts,
             policy.schedule_policy,
             policy.schedule_conservativeness,
+            uses_hidden_states=speculation.uses_hidden_states,
         )
         self._known: dict[Request, SteppedRequest] = {}
         self._under_way: deque[SchedulerPass] = deque()
@@ -94,21 +95,15 @@ class SglangStepScheduler:
 
     def _add_decoding(self, decided: SchedulerPass) -> None:
         """Schedule all who decode, with their drafts, in the order of the batch."""
-        drafts = self._speculation.num_speculative_tokens
         for request in self.scheduler.running:
             if request in self.scheduler.members:
-                decided.add(self._known[request], 1 + drafts)
-                decided.scheduled_spec_tokens[self._known[request]] = drafts
+                decided.add(self._known[request], 1 + self._drafts)
+                decided.scheduled_spec_tokens[self._known[request]] = self._drafts
 
     def _read(self, request: SteppedRequest, tokens: int, *, drafts: bool, is_last: bool) -> None:
-        """Take in a request's tokens: after its prompt one, or those accepted and one more.
-
-        What is accepted behind its last token is computed all the same.
-        """
-        own, computed = request.request, tokens if drafts else 0
-        if drafts and is_last:
-            computed = 1 + self._speculation.accepted(own.index, own.emitted)
-        self.scheduler.read(own, tokens, computed)
+        """Take in a request's tokens: after its prompt one, or those accepted and one more."""
+        own = request.request
+        self.scheduler.read(own, tokens, tokens if drafts else 0)
         if is_last:
             request.is_finished = True
             del self._known[own]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+import numpy as np
 import simpy
 
 from servecast.primitives.cost import CostSource
@@ -15,6 +17,7 @@ from servecast.primitives.step_cost import StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.any_engine import AnyEngine
 from servecast.simulator.fleet.cluster import Cluster
+from servecast.simulator.fleet.gate import Gate
 from servecast.simulator.fleet.routers import is_static, router_of
 from servecast.simulator.fleet.serve import serve
 from servecast.simulator.lone_engine import serve_closed_loop, serve_open_loop
@@ -22,6 +25,7 @@ from servecast.simulator.records import merge
 from servecast.simulator.replica_plan import ReplicaPlan, replica_plan
 from servecast.simulator.result import Result
 from servecast.simulator.scheduler import Scheduler, SchedulerLimits
+from servecast.simulator.tiered_engine import TieredEngine
 from servecast.simulator.vllm_scheduler import VllmScheduler
 from servecast.traces.workload import Workload
 
@@ -71,7 +75,7 @@ def run(plan: ReplicaPlan, workload: Workload) -> Result:
     """
     engines = [plan.engine(number) for number in range(plan.deployment.replicas)]
     admission = plan.admission(workload)
-    _serve(engines, plan.deployment, workload, admission)
+    turned_away = _serve(engines, plan.deployment, workload, admission)
     return Result(
         deployment=plan.deployment,
         workload=workload.name,
@@ -83,21 +87,25 @@ def run(plan: ReplicaPlan, workload: Workload) -> Result:
         truncated=admission.truncated,
         num_blocks=plan.limits.num_blocks,
         peak_blocks=max(engine.peak_blocks for engine in engines),
+        tier_uses=[each.tier_use for each in engines if isinstance(each, TieredEngine)],
         is_open_loop=workload.is_open_loop,
         classes=workload.classes,
+        turned_away=np.array(turned_away, np.int64),
     )
 
 
 def _serve(
     engines: Sequence[AnyEngine], deployment: Deployment, workload: Workload, admission: Admission
-) -> None:
-    if len(engines) == 1 and is_static(deployment.routing) and workload.sessions is None:
+) -> list[int]:
+    """Serve the workload; the indices of requests that a gateway turned away."""
+    gateway, is_alone = deployment.gateway, len(engines) == 1 and is_static(deployment.routing)
+    if is_alone and workload.sessions is None and gateway is None:
         requests = admission.requests()
         if workload.concurrency is None:
             serve_open_loop(engines[0], requests)
         else:
             serve_closed_loop(engines[0], requests, workload.concurrency, workload.think_ns)
-        return
+        return []
     env = simpy.Environment(initial_time=0)
     router = router_of(
         deployment.routing,
@@ -105,4 +113,10 @@ def _serve(
         deployment.routing_options,
         deployment.block_size,
     )
-    serve(env, workload, admission, lambda on_finish: Cluster(env, engines, router, on_finish))
+    front = partial(Cluster, env, engines, router)
+    if gateway is None:
+        serve(env, workload, admission, front)
+        return []
+    gate = Gate(env, gateway)
+    serve(env, workload, admission, partial(gate.before, front))
+    return gate.turned_away

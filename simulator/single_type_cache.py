@@ -81,6 +81,10 @@ class SingleTypeCache:
         held += new
         return new
 
+    def num_cached(self, request: SteppedRequest) -> int:
+        """How many of its blocks, from the first, have been looked at for being cached."""
+        return self._num_cached.get(request, 0)
+
     def settled_tokens(self, request: SteppedRequest, lookahead: int, *, caching: bool) -> int:
         """Up to how many tokens it needs no block more and, with `caching`, fills none."""
         settled = len(self.held[request]) * self.block_size - lookahead

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from servecast.primitives.batch import Batch, Group
 from servecast.primitives.speculation import Speculation
 from servecast.primitives.step_cost import StepCost
+from servecast.simulator.cohort import CohortStep, Said
 from servecast.simulator.scheduler_pass import SchedulerPass
 from servecast.simulator.stepped_request import SteppedRequest
 
@@ -20,10 +21,27 @@ class DeviceStep(NamedTuple):
     end_ns: int
     decided: SchedulerPass
     batch: Batch
-    said: Sequence[int]
+    said: list[int]
     """Tokens that come out of each request, in the order of the pass."""
-    ended: Sequence[SteppedRequest]
+    ended: list[SteppedRequest]
     """Who has its last token by it, or had it before."""
+
+
+    def spell_out(self, said: Iterable[Said]) -> None:
+        """Name some of those who took part in it as a cohort, in the order of the pass."""
+        decided = self.decided
+        before = dict(zip(decided.num_scheduled_tokens, self.said, strict=True))
+        for request, scheduled, tokens, has_ended in said:
+            decided.num_scheduled_tokens[request] = scheduled
+            if scheduled > 1:
+                decided.scheduled_spec_tokens[request] = scheduled - 1
+            before[request] = tokens
+            if has_ended:
+                self.ended.append(request)
+        in_order = sorted(before, key=lambda request: request.order)
+        work = {request: decided.num_scheduled_tokens[request] for request in in_order}
+        decided.num_scheduled_tokens = work
+        self.said[:] = [before[request] for request in in_order]
 
 
 def _none(request: int, position: int) -> int:
@@ -50,7 +68,7 @@ class SteppedDevice:
         for request in decided.placed:
             request.place(request.num_computed_tokens - work[request])
         filling = [request for request in work if not request.is_decoding]
-        batch = self._batch(work)
+        batch = self._batch(work, decided.cohort)
         start_ns, end_ns = self._pass(batch, now_ns)
         for request in decided.placed:
             if request.request.scheduled_ns is None:
@@ -73,10 +91,10 @@ class SteppedDevice:
             done_ns = free_ns[stage] = max(done_ns, free_ns[stage]) + device_ns + host_ns
         return start_ns, done_ns
 
-    def _batch(self, work: dict[SteppedRequest, int]) -> Batch:
+    def _batch(self, work: dict[SteppedRequest, int], cohort: CohortStep | None) -> Batch:
         decoding = [request for request in work if request.is_decoding]
-        if self._speculation is not None:
-            groups = self._verified(decoding, work)
+        if cohort is not None or self._speculation is not None:
+            groups = self._verified(decoding, work, cohort)
         else:
             groups = [self._decode_group(decoding)] if decoding else []
             self._group = decoding
@@ -96,16 +114,26 @@ class SteppedDevice:
         return Group(1, len(decoding), sum(contexts), self._spread, True)
 
     def _verified(
-        self, decoding: list[SteppedRequest], work: dict[SteppedRequest, int]
+        self,
+        decoding: list[SteppedRequest],
+        work: dict[SteppedRequest, int],
+        cohort: CohortStep | None,
     ) -> list[Group]:
         """Those who decode, one group for each number of drafts."""
         contexts: defaultdict[int, list[int]] = defaultdict(list)
         for request in decoding:
             contexts[work[request]].append(request.computed)
-        return [
-            Group(count, len(cached), sum(cached), self._cost.spread(cached), True)
-            for count, cached in sorted(contexts.items())
-        ]
+        groups = {
+            count: Group(count, len(cached), sum(cached), self._cost.spread(cached), True)
+            for count, cached in contexts.items()
+        }
+        if cohort is not None:
+            _, sequences, context_sum, count = cohort
+            alike = groups.get(count)
+            if alike is not None:
+                sequences, context_sum = sequences + alike[1], context_sum + alike[2]
+            groups[count] = Group(count, sequences, context_sum, 0, True)
+        return [groups[count] for count in sorted(groups)]
 
     def _rejected(self, request: SteppedRequest, count: int) -> int:
         """How many of the drafts in a step's `count` tokens the target does not confirm."""

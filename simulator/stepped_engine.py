@@ -31,8 +31,10 @@ class SteppedEngine(TurningEngine):
         replica: int = 0,
         *,
         options: SteppedOptions = DEFAULT,
+        stepping: bool = False,
     ) -> None:
-        """`stages` are what a step costs in each stage of the pipeline."""
+        """`stages` are what a step costs in each stage of the pipeline; with `stepping` every
+        request is looked at in every step."""
         kind = VllmSteppedAsyncScheduler if options.async_scheduling else VllmSteppedScheduler
         self.blocks = KvCacheManager(
             limits.groups or [KvGroup("full", 1, limits.block_size)],
@@ -51,6 +53,8 @@ class SteppedEngine(TurningEngine):
             replica,
             queue_size=options.max_concurrent_batches,
         )
+        alike = len(stages) == 1 and self.blocks.is_plain and not stages[0].needs_spread
+        self._gathers = alike and not stepping
 
     @property
     def waiting(self) -> int:
@@ -65,10 +69,32 @@ class SteppedEngine(TurningEngine):
             raise AssertionError(f"{self.unfinished} unfinished requests, {known} known")
         held = {number for each in running for ids in blocks.block_ids(each) for number in ids}
         held.discard(0)  # the null block
-        if len(held) != blocks.used:
-            raise AssertionError(f"{blocks.used} KV blocks in use, {len(held)} held")
+        spare = self.scheduler.cohort.spare_blocks
+        if len(held) + spare != blocks.used:
+            raise AssertionError(f"{blocks.used} KV blocks in use, {len(held)} + {spare} held")
+
+    def _schedule(self) -> DeviceStep | None:
+        if self._gathers:
+            said = self.scheduler.gather()
+            for step in self._queue:
+                if said and step is not None:
+                    step.spell_out(said)
+        decided = self.scheduler.schedule()
+        return self.device.run(decided, self.now_ns) if decided.num_requests else None
+
+    def _take(self, step: DeviceStep) -> None:
+        cohort = step.decided.cohort
+        if cohort is not None:
+            step.spell_out(self.scheduler.cohort.leaving(cohort.place))
+        super()._take(step)
 
     def _hear(self, heard: list[tuple[SteppedRequest, int]], step: DeviceStep) -> None:
         super()._hear(heard, step)
+        cohort, together = self.scheduler.cohort, step.decided.cohort
+        if together is not None:
+            sequences, tokens = cohort.hear(together.place)
+            self.log.note_gaps(step.end_ns - cohort.heard_ns, sequences)
+            self.log.note_gaps(0, tokens - sequences)
+        cohort.heard_ns = step.end_ns
         if self._has_drafts:
             self.scheduler.update_draft_tokens(step.decided)

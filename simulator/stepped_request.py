@@ -28,6 +28,7 @@ class SteppedRequest:
         "num_spec_tokens",
         "num_stale_output_tokens",
         "num_tokens",
+        "order",
         "request",
         "said",
         "settled_tokens",
@@ -57,6 +58,8 @@ class SteppedRequest:
         self.settled_tokens = 0
         """Up to so many it has KV slots, and none of its blocks becomes full."""
         self.is_running = False
+        self.order = 0
+        """Which one it was of all that were admitted."""
         self.is_finished = False
         self.computed = 0
         """On the device: tokens in the KV cache."""

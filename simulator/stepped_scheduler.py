@@ -5,12 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from servecast.simulator.cohort import Cohort, Said
 from servecast.simulator.kv_cache_manager import KvCacheManager
 from servecast.simulator.request_queue import FcfsRequestQueue, PriorityRequestQueue, RequestQueue
 from servecast.simulator.scheduler import SchedulerLimits
 from servecast.simulator.scheduler_pass import SchedulerPass
 from servecast.simulator.stepped_options import SteppedOptions
 from servecast.simulator.stepped_request import SteppedRequest
+
+_APART_STEPS = 8
+"""Passes over every request after a cohort had to part, or a request to give way."""
 
 
 class SteppedScheduler(ABC):
@@ -23,6 +27,9 @@ class SteppedScheduler(ABC):
         self.options = options
         self.kv_cache_manager = kv_cache_manager
         self.running: list[SteppedRequest] = []
+        self.cohort = Cohort(kv_cache_manager, options, limits.max_model_len)
+        self.apart = self.running
+        """Those who run outside the cohort: the same list, where that is empty."""
         self.by_priority = options.scheduling_policy == "priority"
         self.waiting: RequestQueue = (
             PriorityRequestQueue() if self.by_priority else FcfsRequestQueue()
@@ -32,6 +39,10 @@ class SteppedScheduler(ABC):
         self._block_size = kv_cache_manager.hash_block_size
         self._has_states = kv_cache_manager.has_states
         self._has_finished = False
+        self._num_admitted = 0
+        self._apart_until = 0
+        """No cohort before this pass, since requests had to be looked at one by one."""
+        self._next_drafts = 0
         self._draft_slots = options.draft_slots
         self._drafts_by_batch = options.drafts_by_batch(limits.max_num_seqs)
         self._padding = options.padding
@@ -45,6 +56,58 @@ class SteppedScheduler(ABC):
     def add_request(self, request: SteppedRequest) -> None:
         """Queue a request."""
         self.waiting.add_request(request)
+
+    def gather(self) -> list[Said]:
+        """Before a pass: let those be a cohort who can, and part one that cannot go on.
+
+        What its members say in the step under way, if it parts.
+        """
+        cohort = self.cohort
+        if not cohort.members:
+            cohort.drafts, self.apart = self._next_drafts, self.running
+        joining = self._joining()
+        if not cohort.members and not joining:
+            return []
+        if self._has_room(max([cohort.last_order, *[each.order for each in joining]])):
+            for request in joining:
+                cohort.join(request)
+            if joining:
+                self.apart = [each for each in self.running if each not in cohort.members]
+            return []
+        self._apart_until = self.current_step + _APART_STEPS
+        self.apart = self.running
+        return cohort.part(self._next_drafts)
+
+    def _joining(self) -> list[SteppedRequest]:
+        """Who could be members from the next step on."""
+        cohort, threshold = self.cohort, self.options.long_prefill_token_threshold
+        if self.current_step < self._apart_until or 0 < threshold <= cohort.drafts:
+            return []
+        return [request for request in self.apart if cohort.admits(request)]
+
+    def _has_room(self, last_order: int) -> bool:
+        """Whether all members, of whom none was admitted after `last_order`, get what they need in
+        the next step, whoever else does.
+
+        Those who are apart need at most what is counted here; of the budget those who were admitted
+        later get what is left.
+        """
+        cohort, slots = self.cohort, self._draft_slots
+        sequences, blocks = cohort.needs
+        budget = self.limits.max_num_batched_tokens - slots
+        left = budget - sequences * (cohort.drafts + 1 + slots)
+        for request in self.apart:
+            known = request.num_tokens + request.num_spec_tokens + request.num_output_placeholders
+            wanted = known - request.num_computed_tokens
+            room = min(wanted, budget) + self._num_lookahead_tokens
+            blocks += -(-room // self._block_size) + 1
+            if request.order <= last_order:
+                left -= wanted + slots
+        return (
+            self._next_drafts == cohort.drafts
+            and left >= 0
+            and blocks <= self.kv_cache_manager.pool.free
+        )
 
     @abstractmethod
     def schedule(self) -> SchedulerPass:
@@ -84,6 +147,10 @@ class SteppedScheduler(ABC):
 
     def _start(self, request: SteppedRequest, computed: int) -> None:
         self.running.append(request)
+        if self.apart is not self.running:
+            self.apart.append(request)
+        self._num_admitted += 1
+        request.order = self._num_admitted
         request.is_running = True
         request.num_computed_tokens = computed
         if not request.request.num_preemptions:
@@ -98,6 +165,7 @@ class SteppedScheduler(ABC):
         request.num_stale_output_tokens = request.num_in_flight_tokens
         request.num_output_placeholders = 0
         request.request.num_preemptions += 1
+        self._apart_until = self.current_step + _APART_STEPS
         self.waiting.prepend_request(request)
 
     def _update_after_schedule(self, decided: SchedulerPass) -> None:
@@ -107,8 +175,8 @@ class SteppedScheduler(ABC):
             request.num_in_flight_tokens += tokens
             known = request.num_tokens + request.num_output_placeholders
             request.is_prefill_chunk = request.num_computed_tokens < known
-        drafts = self._drafts_by_batch[len(decided.num_scheduled_tokens)]
-        decided.num_spec_tokens_to_schedule = drafts
+        drafts = self._drafts_by_batch[decided.num_requests]
+        decided.num_spec_tokens_to_schedule = self._next_drafts = drafts
         self._has_finished = False
 
     def _roll_back(self, request: SteppedRequest, rejected: int) -> None:
@@ -127,6 +195,8 @@ class SteppedScheduler(ABC):
         self.kv_cache_manager.free(request)
         if request.is_running:
             self.running.remove(request)
+            if self.apart is not self.running and request in self.apart:
+                self.apart.remove(request)
         else:
             self.waiting.remove_request(request)
         self._has_finished = True

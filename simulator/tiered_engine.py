@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from servecast.primitives.deployment import KvLoads
+from servecast.primitives.host_kv import HostKv
 from servecast.primitives.step_cost import StepCost
 from servecast.simulator.engine import Engine
+from servecast.simulator.host_tier import HostTier
 from servecast.simulator.host_transfers import HostTransfers
-from servecast.simulator.load_rule import LoadRule
+from servecast.simulator.link import Link
+from servecast.simulator.load_rule import LoadIfFaster, LoadRule
 from servecast.simulator.request import Request
 from servecast.simulator.scheduler import Chunk, SchedulerLimits
+from servecast.simulator.tier_use import TierUse
 from servecast.simulator.vllm_tiered_scheduler import VllmTieredScheduler
 
 
@@ -35,6 +40,12 @@ class TieredEngine(Engine):
         self._polled_ns = 0
         self._waits = False
 
+    @property
+    def tier_use(self) -> TierUse:
+        """What it has moved."""
+        moved = self.transfers
+        return TierUse(moved.to_gpu.moved_bytes, moved.to_host.moved_bytes)
+
     def submit(self, request: Request, now_ns: int) -> None:
         """Queue `request` at `now_ns`, which no later call may precede."""
         if self._waits:
@@ -44,6 +55,11 @@ class TieredEngine(Engine):
             self._polled_ns = now_ns
         super().submit(request, now_ns)
 
+    def check(self) -> None:
+        """Raise if a request or a block of either tier is lost or doubled."""
+        super().check()
+        self.transfers.tier.check()
+
     def _plan(self) -> bool:
         self._tiered.begin(self.now_ns, self._polled_ns)
         return super()._plan()
@@ -52,7 +68,8 @@ class TieredEngine(Engine):
         if chunks or self.scheduler.group.size:
             super()._plan_step(chunks, is_alone=is_alone)
             return
-        due_ns = self._tiered.next_ns()
+        self._tiered.computed(self.now_ns)  # an empty step takes no time
+        due_ns = self.now_ns if is_alone else self._tiered.next_ns()
         if due_ns is None:
             raise AssertionError("nobody computes and nothing is under way: it would never end")
         self._planned = self._waits = True
@@ -70,8 +87,32 @@ class TieredEngine(Engine):
             self.now_ns = self._polled_ns = self._end_ns
             return
         began_ns = self._last_step_ns()
+        self._store_computed()
         super()._commit()
         self._polled_ns = began_ns
-        self._tiered.computed(self.now_ns)
         if not self.unfinished:
             self._tiered.rest(self.now_ns, began_ns)
+
+    def _store_computed(self) -> None:
+        """Send what each step of the run has computed, at its end."""
+        run, past = self._run, self.scheduler.group.steps
+        if run is None:
+            self._tiered.computed(self._end_ns)
+            return
+        start_ns, context = self._start_ns, self._context
+        self._tiered.computed(start_ns + run.run_ns(context, 1))
+        if self._steps > 1:
+            self._tiered.fill(
+                past + 1, past + self._steps, lambda step: start_ns + run.run_ns(context, step - past)
+            )
+
+
+def tiered_engine(
+    limits: SchedulerLimits, cost: StepCost, host: HostKv, replica: int, *, loads: KvLoads
+) -> TieredEngine:
+    """A replica with such a tier, from which the least recently used blocks go."""
+    to_host = Link(host.to_host_block_ns, host.block_bytes)
+    to_gpu = Link(host.to_gpu_block_ns, host.block_bytes)
+    moved = HostTransfers(HostTier(host.blocks), to_host, to_gpu)
+    pays = LoadIfFaster(limits, cost) if loads == "if_faster" else None
+    return TieredEngine(limits, cost, moved, replica, pays=pays)

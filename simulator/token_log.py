@@ -42,7 +42,8 @@ class TokenLog(RunLog):
 
     def note_gaps(self, ns: int, tokens: int) -> None:
         """So many tokens came out `ns` after the one before it of the same request."""
-        self._gaps[ns] += tokens
+        if tokens:
+            self._gaps[ns] += tokens
 
     def inter_token_ns(
         self, decode_run: Callable[[int, int], DecodeRun]

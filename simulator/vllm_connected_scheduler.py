@@ -76,11 +76,11 @@ class VllmConnectedScheduler(VllmScheduler):
                 if not self._reserve(request):
                     return
                 continue
-            admitted = len(chunks)
-            self._admit_first(chunks, token_budget)
-            if len(chunks) == admitted:
+            chunk = self._admit_next(token_budget)
+            if chunk is None:
                 return
-            token_budget -= chunks[-1].new_tokens
+            chunks.append(chunk)
+            token_budget -= chunk.new_tokens
 
     def _reserve(self, request: FetchedRequest) -> bool:
         """Whether all of the request fits beside what of it is cached; then it has its blocks."""
@@ -115,11 +115,8 @@ class VllmConnectedScheduler(VllmScheduler):
         """One token of a prompt is always fetched, or computed."""
         return (request.prompt_tokens - 1) // self.limits.block_size
 
-    def _holders(self) -> Sequence[Request]:
-        return [*self.running, *self.loading, *self.kept]
-
-    def _decodes(self, request: Request) -> bool:
-        return super()._decodes(request) and request in self.running
+    def _aside(self) -> Sequence[Request]:
+        return [*self.loading, *self.kept]
 
     def _held_tokens(self, request: Request) -> int:
         """Of one that loads, all of it that is known."""

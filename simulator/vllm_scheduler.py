@@ -84,19 +84,24 @@ class VllmScheduler(Scheduler):
         return is_complete
 
     def _admit(self, chunks: list[Chunk], token_budget: int) -> None:
-        waiting, running, blocks = self.waiting, self.running, self.blocks
-        max_num_seqs = self.limits.max_num_seqs
+        waiting, running, max_num_seqs = self.waiting, self.running, self.limits.max_num_seqs
         while waiting and token_budget > 0 and len(running) < max_num_seqs:
-            request = waiting[0]
-            if not self._take_cached(request):
-                break
-            chunk = self._next_chunk(request, token_budget, blocks.free)
+            chunk = self._admit_next(token_budget)
             if chunk is None:
                 break
-            waiting.popleft()
-            running[request] = None
             chunks.append(chunk)
             token_budget -= chunk.new_tokens
+
+    def _admit_next(self, token_budget: int) -> Chunk | None:
+        """Compute a chunk of the first in line; None where not all of it fits."""
+        request = self.waiting[0]
+        if not self._take_cached(request):
+            return None
+        chunk = self._next_chunk(request, token_budget, self.blocks.free)
+        if chunk is not None:
+            self.waiting.popleft()
+            self.running[request] = None
+        return chunk
 
     def _take_cached(self, request: Request) -> bool:
         """Whether the whole prompt fits; then the request holds what of it is cached."""

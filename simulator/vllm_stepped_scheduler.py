@@ -23,6 +23,9 @@ class VllmSteppedScheduler(SteppedScheduler):
         self.kv_cache_manager.new_step_starts()
         decided = SchedulerPass(self.limits.max_num_batched_tokens, self._draft_slots)
         threshold = self._long_prefill_token_threshold()
+        together = self.cohort.schedule() if self.cohort.members else None
+        if together is not None:
+            decided.add_cohort(together)
         self._schedule_running(decided, threshold)
         if not decided.preempted:
             self._schedule_waiting(decided, threshold)
@@ -41,7 +44,7 @@ class VllmSteppedScheduler(SteppedScheduler):
         return threshold
 
     def _schedule_running(self, decided: SchedulerPass, threshold: int) -> None:
-        running = self.running
+        running = self.apart  # all of them, unless some are in the cohort
         while decided.req_index < len(running) and decided.budget > 0:
             request = running[decided.req_index]
             new_tokens = self._num_new_tokens(request, decided.budget, threshold)
@@ -124,7 +127,7 @@ class VllmSteppedScheduler(SteppedScheduler):
 
     def _schedule_waiting(self, decided: SchedulerPass, threshold: int) -> None:
         waiting, running = self.waiting, self.running
-        others_run = bool(decided.num_scheduled_tokens)
+        others_run = decided.num_requests > 0
         skipped: deque[SteppedRequest] = deque()
         while waiting and decided.budget > 0 and len(running) < self.limits.max_num_seqs:
             request = waiting.peek_request()

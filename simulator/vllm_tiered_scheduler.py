@@ -9,10 +9,11 @@ when they have come. Who finds blocks that are under way themselves is passed ov
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from servecast.errors import InputError
 from servecast.simulator.extent_map import Piece
+from servecast.simulator.filling import Filling
 from servecast.simulator.host_transfers import HostTransfers
 from servecast.simulator.load_rule import LoadRule
 from servecast.simulator.prefix_cache import Hit
@@ -44,8 +45,12 @@ class VllmTieredScheduler(VllmScheduler):
         """Blocks that those who load will need besides."""
         self._passed_over = 0
         """Requests first in line that wait for blocks under way."""
+        self._wavers = False
+        """Whether somebody was left waiting of whom one of the tiers has blocks that may go."""
         self._computing: list[Sequence[Piece]] = []
-        """What the step under way computes of what has been offered."""
+        """What has been offered in the last pass: it leaves when the step that it was for is over.
+        """
+        self._filling = Filling(limits.block_size)
         self._ended: dict[Request, int] = {}
         """Who is over since the last pass, and how many full blocks it had."""
 
@@ -62,19 +67,33 @@ class VllmTieredScheduler(VllmScheduler):
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
         """One pass: the prompt chunks of the next step beside the decode group, the preempted."""
         chunks, preempted = super().schedule()
+        steps = self.group.steps
+        for _, filled in self._filling.between(steps, steps + 1):
+            self._offer(filled)
         for request, new_tokens, past_tokens in chunks:
             full = (past_tokens + new_tokens) // self.limits.block_size
             self._computing.append(self.transfers.offer(request, full))
         self._close()
         return chunks, preempted
 
+    def fill(self, first: int, last: int, at: Callable[[int], int]) -> None:
+        """Store what the group's steps from `first` up to `last` fill, each when it is over.
+
+        `at` says when a step begins. Steps of a pass of its own are no part of them.
+        """
+        for step, filled in self._filling.between(first, last):
+            self.transfers.poll(at(step - 1))
+            self._offer(filled)
+            self.computed(at(step + 1))
+
     def rest(self, now_ns: int, polled_ns: int) -> None:
-        """A pass when nobody is left."""
+        """A pass when nobody is left: its step takes no time."""
         self.begin(now_ns, polled_ns)
         self._close()
+        self.computed(now_ns)
 
     def computed(self, now_ns: int) -> None:
-        """The step that was scheduled is over: its blocks can be stored."""
+        """The step that was scheduled last was over at `now_ns`: blocks can be stored."""
         for run in self._computing:
             self.transfers.send(run, now_ns)
         self._computing.clear()
@@ -88,6 +107,25 @@ class VllmTieredScheduler(VllmScheduler):
         first = len(self.waiting) - 1 <= self._passed_over
         return first and len(self.running) < self.limits.max_num_seqs
 
+    def horizon(self, at_most: int) -> int:
+        """For how many decode steps nothing changes.
+
+        For one where somebody waits for blocks that have not left yet. And where one of the tiers
+        may lose what it has of somebody in line, while transfers are under way: what is looked for
+        then may be among them, or may not be any more.
+        """
+        leaving = any(self._computing)
+        under_way = leaving or self.transfers.next_ns() is not None
+        wavers = (self._passed_over and leaving) or (self._wavers and under_way)
+        return super().horizon(1 if wavers else at_most)
+
+    def update(self, chunk: Chunk) -> bool:
+        """Account a computed chunk; True when the prompt is complete and a token came out."""
+        is_complete = super().update(chunk)
+        if is_complete:
+            self._filling.add(chunk.request, self.group.steps)
+        return is_complete
+
     def finish(self, request: Request, *, decoding: bool) -> None:
         """Forget a request that has all its tokens, and release its blocks."""
         self._ended[request] = 0
@@ -95,7 +133,7 @@ class VllmTieredScheduler(VllmScheduler):
 
     def _admit(self, chunks: list[Chunk], token_budget: int) -> None:
         passed_over: deque[Request] = deque()
-        self._passed_over = 0
+        self._passed_over, self._wavers = 0, False
         left = self._admit_loaded(chunks, token_budget)
         while self.waiting and left > 0 and len(self.running) < self.limits.max_num_seqs:
             left = self._admit_first(chunks, left, passed_over)
@@ -129,17 +167,21 @@ class VllmTieredScheduler(VllmScheduler):
         request, block_size = self.waiting[0], self.limits.block_size
         hit = self._gpu_cache.find(request, (request.num_tokens - 1) // block_size)
         found = self.transfers.find(request, hit.blocks, request.num_tokens // block_size)
+        has_any = found.blocks > 0 or hit.unheld > 0
         if found.blocks and not found.is_settled:
             passed_over.append(self.waiting.popleft())
+            self._wavers |= has_any
             return token_budget
-        if found.blocks and self._loads(request, hit.blocks, found.blocks):
-            return token_budget if self._load(request, hit, found.blocks) else 0
-        if not self._hold(self._gpu_cache, request, hit):
-            return 0
-        self.waiting.popleft()
-        return self._start(request, chunks, token_budget)
+        if found.blocks and self._pays_off(request, hit.blocks, found.blocks):
+            if self._load(request, hit, found.blocks):
+                return token_budget
+        elif self._hold(self._gpu_cache, request, hit):
+            self.waiting.popleft()
+            return self._start(request, chunks, token_budget)
+        self._wavers |= has_any
+        return 0
 
-    def _loads(self, request: Request, start: int, blocks: int) -> bool:
+    def _pays_off(self, request: Request, start: int, blocks: int) -> bool:
         if self._pays is None:
             return True
         end_ns = self.transfers.to_gpu.end_ns(self._now_ns, blocks)
@@ -185,17 +227,18 @@ class VllmTieredScheduler(VllmScheduler):
         return self.loading
 
     def _note_filled(self, request: Request) -> None:
-        """What it has computed is stored when it gives up its blocks: now, or in the next pass."""
         super()._note_filled(request)
-        full = self._known_tokens(request) // self.limits.block_size
+        self._filling.remove(request)
         if request in self._ended:
-            self._ended[request] = full
-        else:
-            self.transfers.send(self.transfers.offer(request, full), self._now_ns)
+            self._ended[request] = self._known_tokens(request) // self.limits.block_size
+
+    def _offer(self, filled: Iterable[tuple[Request, int]]) -> None:
+        for request, blocks in filled:
+            self._computing.append(self.transfers.offer(request, blocks))
 
     def _close(self) -> None:
         """Store what is left of those who are over, and let the tier know."""
-        for request, blocks in self._ended.items():
-            self.transfers.send(self.transfers.offer(request, blocks), self._now_ns)
+        self._offer(self._ended.items())
+        for request in self._ended:
             self.transfers.close(request)
         self._ended.clear()

@@ -58,7 +58,7 @@ class WaitingOrder:
 
 def _whole(request: Request, cache: RadixCache) -> Match:
     """What is cached of all of a request's text, used just now."""
-    return cache.find(request, request.num_tokens // cache.block_size)
+    return cache.find(request, cache.pages_of(request.num_tokens))
 
 
 def _by_cached(waiting: deque[Request], cache: RadixCache) -> deque[Request]:

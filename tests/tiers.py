@@ -16,7 +16,7 @@ from tests.driver import Arrival, run_out
 
 def transfers(blocks: int, block_ns: float = 0.0) -> HostTransfers:
     """A host tier behind equally fast links."""
-    return HostTransfers(HostTier(blocks), Link(block_ns), Link(block_ns))
+    return HostTransfers(HostTier(blocks), Link(block_ns, 1), Link(block_ns, 1))
 
 
 def run_tiered(

@@ -38,6 +38,7 @@ class Dispatcher:
     ) -> None:
         """Each of the `replicas` computes up to `places` requests at once."""
         self.clock = clock
+        clock.landed = self._catch_up
         self.lanes = [Lane(self, number, places) for number in range(replicas)]
         self._clients = clients
         self._router = router
@@ -63,10 +64,13 @@ class Dispatcher:
                 return
             lane.take(self._queue.popleft())
 
+    def _catch_up(self, now_ns: int) -> None:
+        """Send on who came before `now_ns`, while every engine is as it was then."""
+        self.deal_out(now_ns - 1)
+
     def finished(self, lane: Lane, requests: int, now_ns: int) -> None:
         """So many requests of a replica have their last token."""
         if requests:
-            self.deal_out(now_ns - 1)  # who came before found them unfinished
             lane.outstanding -= requests
             if self._informed is not None:
                 self._informed.ended(lane, ())

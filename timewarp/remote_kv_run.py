@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
-from servecast.simulator.admission import Admission
 from servecast.simulator.request import Request
 from servecast.simulator.result import Result
 from servecast.timewarp.arrivals import OpenLoop
@@ -86,11 +85,12 @@ class Handed:
         self._clock.wake(1, now_ns)
 
     def tokens(self, request_id: str) -> int:
-        """All of the prompt is there."""
-        return self._prompts[int(request_id)]
+        """All of the prompt is there, until it has been fetched once."""
+        return self._prompts.get(int(request_id), 0)
 
     def fetched(self, request_id: str, end_ns: int) -> None:
-        """Its blocks are free again then."""
+        """Its blocks are free again then: who is preempted computes its prompt where it is."""
+        del self._prompts[int(request_id)]
         self.sent_at(request_id, end_ns)
 
     def due(self, now_ns: int) -> list[Request]:
@@ -122,9 +122,10 @@ def _closing(*engines: VllmReplica) -> Generator[None]:
 
 
 def _requests(node: Node, workload: Workload) -> Iterator[Request]:
-    return Admission(workload, node.deployment.max_model_len).requests()
+    return node.admission(workload).requests()
 
 
 def _prompt_of(request: Request) -> Request:
     """The request as the first engine gets it: for one token."""
-    return Request(request.index, request.arrival_ns, request.prompt_tokens, 1, 1)
+    tokens, known = request.prompt_tokens, request.chain[:-1]
+    return Request(request.index, request.arrival_ns, tokens, 1, 1, known)

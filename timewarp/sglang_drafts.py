@@ -7,7 +7,8 @@ from typing import Any
 
 from servecast.timewarp.oracle import FILLER
 from servecast.timewarp.sglang_seam import srt
-from servecast.timewarp.sglang_worker import Forward, Launcher
+from servecast.timewarp.sglang_worker import Launcher
+
 
 class NoDrafts:
     """What a worker hands from one step to the next: of drafts that are only counted, nothing.
@@ -57,16 +58,15 @@ class VirtualDraftWorker:
             on_publish(result.new_seq_lens)
         return result
 
-    def _verified(self, batch: Forward) -> Any:
+    def _verified(self, batch: Any) -> Any:
         """What a verifying step says: rows of equal width, of which so much of each is accepted.
 
-        The device knows no end of a text: what it accepts behind one means nothing.
+        Nothing is accepted behind the last token of a text.
         """
         tensor, width = srt("managers.scheduler").torch.tensor, self.launcher.width
         step = self.launcher.launch(batch)
         rows = [[*tokens, *[FILLER] * (width - len(tokens))] for tokens in step.tokens]
-        computed = [served.computed for served, _ in step.work]
-        lengths = tensor([now - past for now, past in zip(computed, step.past, strict=True)])
+        lengths = tensor([len(tokens) for tokens in step.tokens])
         return srt("managers.utils").GenerationBatchResult(
             next_token_ids=tensor([token for row in rows for token in row]),
             accept_lens=lengths,

@@ -57,10 +57,17 @@ _NEUTRAL: dict[str, object] = {
 def draft_words(drafting: Speculation | None, target: str) -> list[str]:
     """The options of a server that drafts chains of tokens; `target` is the model that it serves.
 
-    The last token said is verified with its drafts: SGLang counts it among them.
+    The last token said is verified with its drafts: SGLang counts it among them. UnsupportedError
+    for what SGLang has no option for.
     """
     if drafting is None:
         return []
+    if drafting.num_speculative_tokens_per_batch_size:
+        raise UnsupportedError(
+            "SGLang drafts equally much in every step: it has no "
+            "num_speculative_tokens_per_batch_size",
+            hint="leave it out of the speculation",
+        )
     drafts = drafting.num_speculative_tokens
     words = ["--speculative-algorithm", ALGORITHMS[drafting.method]]
     if drafting.draft is None:
@@ -132,13 +139,21 @@ def server_arguments(
         return deployment.accelerator.memory_bytes / MIB
 
     try:
-        overlap = (srt("arg_groups.speculative_hook"), "_disable_overlap_schedule_for_cpu", id)
-        with replaced((hook, "get_device_memory_capacity", memory_mib), overlap):
+        with replaced((hook, "get_device_memory_capacity", memory_mib), _overlap_of_a_gpu()):
             arguments = server_args.from_cli_args(parsed)
             arguments.resolve_once()
             return arguments
     except (ValueError, AssertionError) as error:
         raise InputError(f"SGLang does not start with these options: {error}") from error
+
+
+def _overlap_of_a_gpu() -> tuple[object, str, object]:
+    """What to replace, so that SGLang overlaps steps with drafts, as it does not on a CPU."""
+
+    def leave(_: object) -> None:
+        """Change nothing."""
+
+    return srt("arg_groups.speculative_hook"), "_disable_overlap_schedule_for_cpu", leave
 
 
 def _refuse(parsed: object) -> None:

@@ -101,7 +101,7 @@ def _rows(max_running_requests: int, context_len: int) -> Any:
     disaggregation = srt("runtime_context").get_disagg()
     shared: dict[str, Any] = {
         "size": max_running_requests,
-        "max_context_len": context_len,
+        "max_context_len": context_len + _spare_slots(),
         "device": HollowRunner.device,
         "enable_memory_saver": False,
     }
@@ -109,6 +109,13 @@ def _rows(max_running_requests: int, context_len: int) -> Any:
         return srt("mem_cache.memory_pool").ReqToTokenPool(**shared)
     spare = disaggregation.disaggregation_decode_extra_slots
     return srt("disaggregation.decode").DecodeReqToTokenPool(pre_alloc_size=spare, **shared)
+
+
+def _spare_slots() -> int:
+    """Beyond the longest text, that a request in its row is given ahead, or SGLang keeps free."""
+    sizing = srt("mem_cache.allocation_sizing")
+    ahead: int = sizing.get_alloc_reserve_per_decode() + sizing.get_alloc_page_size()
+    return max(ahead, int(sizing.get_req_to_token_extra_context_len()))
 
 
 def _allocator(cache: HollowCache, dtype: object) -> Any:

@@ -32,13 +32,22 @@ _NEEDED = {
     ),
     "disaggregation.fake": ("FakeKVReceiver",),
     "disaggregation.utils": ("FAKE_BOOTSTRAP_HOST",),
+    "managers.overlap_utils": ("FutureMap",),
+    "mem_cache.allocation": ("assign_req_to_token_pool_func",),
+    "mem_cache.allocation_sizing": (
+        *("get_alloc_page_size", "get_alloc_reserve_per_decode"),
+        "get_req_to_token_extra_context_len",
+    ),
     "mem_cache.allocator": ("TokenToKVPoolAllocator", "PagedTokenToKVPoolAllocator"),
     "mem_cache.memory_pool": ("ReqToTokenPool",),
     "arg_groups.memory_hook": ("get_device_memory_capacity",),
+    "arg_groups.speculative_hook": ("_disable_overlap_schedule_for_cpu",),
     "distributed.bootstrap": ("_PARALLEL_INITIALISED",),
     "distributed.parallel_state": ("cleanup_dist_env_and_memory",),
     "runtime_context": ("publish", "SpawnRanks", "get_disagg"),
     "sampling.sampling_params": ("SamplingParams",),
+    "speculative.base_spec_worker": ("BaseSpecWorker",),
+    "speculative.spec_info": ("SpeculativeAlgorithm",),
     "server_args": ("PortArgs", "prepare_server_args"),
 }
 """What the emulator uses of `sglang.srt`; all of it is there in the tested release."""

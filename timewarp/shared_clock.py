@@ -11,6 +11,10 @@ from servecast.timewarp.clock import VirtualClock
 _NEVER = 1 << 62
 
 
+def _nothing(now_ns: int) -> None:
+    """Nobody is told."""
+
+
 class SharedClock(VirtualClock):
     """A frozen clock that lets one of several threads run: the one whose next moment comes first.
 
@@ -20,7 +24,7 @@ class SharedClock(VirtualClock):
     byte.
     """
 
-    __slots__ = ("_failed", "_may_wake", "_moments", "_numbers", "_running", "_turn")
+    __slots__ = ("_failed", "_may_wake", "_moments", "_numbers", "_running", "_turn", "landed")
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,6 +36,8 @@ class SharedClock(VirtualClock):
         """A loop's number by its thread."""
         self._running = 0
         self._failed: BaseException | None = None
+        self.landed: Callable[[int], None] = _nothing
+        """Called when a loop has jumped to a moment, before it does anything there."""
 
     def run(self, loops: Sequence[Callable[[], None]]) -> None:
         """Run all loops to their ends, all at virtual 0 at first.
@@ -57,6 +63,7 @@ class SharedClock(VirtualClock):
             super().jump_to(ns)
         elif ns > self.now_ns():
             self._wait(ns)
+            self.landed(ns)
 
     def rest(self) -> None:
         """Wait, without time passing, until all others have done what they do at this moment.

@@ -18,7 +18,10 @@ BINS = 180
 LEAST_GAPS = 20
 """Gaps between arrivals below which a span of time tells no coefficient of variation."""
 
-_NICE = (1, 2, 5, 10, 15, 30)
+_ROUND_S = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
+    *(60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400, 604_800),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +35,24 @@ class Timeline:
 
 
 def bin_length_s(span_s: float, bins: int = BINS) -> float:
-    """A round length of which about `bins` make the span: 1, 2, 5, 10, 15, 30 s, min, h, …"""
-    units = (1e-3, 1e-2, 1e-1, 1.0, 60.0, 3600.0, 86_400.0)
-    lengths = sorted({unit * step for unit in units for step in _NICE})
-    return next((each for each in lengths if each * bins >= span_s), lengths[-1])
+    """A round length of which at most `bins` make the span, from a millisecond to a week."""
+    return next((each for each in _ROUND_S if each * bins >= span_s), _ROUND_S[-1])
 
 
 def timeline(arrival_ns: Ints, span_ns: int, bin_s: float) -> Timeline:
     """The rate of arrivals (the first of the workload is at 0) over a span, bin by bin."""
-    edges = np.arange(max(1, round(span_ns / NS_PER_S // bin_s)) + 1) * bin_s
+    whole = max(1, int(span_ns / NS_PER_S // bin_s))
+    edges = np.arange(whole + 1, dtype=np.float64) * bin_s
     counts, _ = np.histogram(arrival_ns / NS_PER_S, edges)
     return Timeline(bin_s, edges[:-1], counts / bin_s)
 
 
-def gap_cv(workload: Workload, bins: int = 40) -> tuple[Floats, Floats]:
-    """When each of some spans of time begins, in s, and the variation of the gaps in it.
+def gap_cv(workload: Workload, most: int = 40) -> tuple[Floats, Floats]:
+    """When each of at most so many spans of time begins, in s, and the variation of gaps in it.
 
-    NaN for a span of too few arrivals.
+    The spans have arrivals enough on average; NaN for one that has too few.
     """
+    bins = max(1, min(most, len(workload) // (3 * LEAST_GAPS)))
     arrival_s = (workload.arrival_ns - workload.arrival_ns[0]) / NS_PER_S
     length_s = bin_length_s(float(arrival_s[-1]), bins)
     edges = np.arange(0.0, float(arrival_s[-1]) + length_s, length_s)

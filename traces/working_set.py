@@ -33,21 +33,24 @@ def working_set(known: Prefixes, prompt_tokens: Ints, points: int = 200) -> Work
 
     A block is found by a cache that holds as many blocks as were named since its last mention, it
     included (Mattson et al. 1970). A prompt's ends count as used before its beginning, so that ends
-    are forgotten first, as engines do. Of long workloads a sample of the blocks stands for all
+    are forgotten first, as engines do. Of long workloads a sample of the blocks stands for all,
+    and mentions that it has too few or too many are taken for those of the hottest blocks
     (Waldspurger et al., FAST 2015).
     """
     named = _references(known.up_to(-(-prompt_tokens // known.block_tokens)))
-    sampled = 1.0
+    sampled, mentions = 1.0, float(len(named))
     if len(named) > MAX_REFERENCES:
         sampled = MAX_REFERENCES / len(named)
+        mentions = float(MAX_REFERENCES)
         named = named[_is_sampled(named, sampled)]
     needed = np.sort(stack_distances(named))
     found = needed[np.isfinite(needed)]
     if not len(found):
         return WorkingSet(np.zeros(1), np.zeros(1), sampled)
-    ranks = np.unique(np.linspace(0, len(found) - 1, points).astype(np.int64))
-    hit = np.searchsorted(found, found[ranks], side="right") / len(needed)
-    return WorkingSet(found[ranks] / sampled * known.block_tokens, hit, sampled)
+    sizes = np.unique(found[np.linspace(0, len(found) - 1, points).astype(np.int64)])
+    hits = np.searchsorted(found, sizes, side="right") + (mentions - len(named))
+    share = np.asarray(np.clip(hits / mentions, 0.0, 1.0), dtype=np.float64)
+    return WorkingSet(sizes / sampled * known.block_tokens, share, sampled)
 
 
 def stack_distances(named: Ints) -> NDArray[np.float64]:
@@ -91,7 +94,8 @@ def _references(listed: Prefixes) -> Ints:
     last = np.cumsum(counts)
     row_start = np.repeat(last - counts, counts)
     row_end = np.repeat(last, counts)
-    return ids[row_start + row_end - 1 - np.arange(total)]
+    reversed_ids: Ints = ids[row_start + row_end - 1 - np.arange(total)]
+    return reversed_ids
 
 
 def _is_sampled(ids: Ints, share: float) -> NDArray[np.bool_]:

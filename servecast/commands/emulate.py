@@ -114,6 +114,7 @@ def _write(emulation: Emulation, records: Path | None, batches: Path | None) -> 
 
 
 def _show(out: Output, emulation: Emulation, bands: Sequence[Reached], priced: Pricing) -> None:
+    from servecast.class_table import show_classes
     from servecast.emulation import facts, sentence
     from servecast.tables import result_json, show_reached, show_result
 
@@ -121,6 +122,7 @@ def _show(out: Output, emulation: Emulation, bands: Sequence[Reached], priced: P
         out.data({**result_json(emulation.result, bands), "emulation": facts(emulation)})
         return
     show_result(out, emulation.result)
+    show_classes(out, emulation.result, [band.slo for band in bands])
     if beyond := priced.unseen(emulation.result):
         out.line(beyond)
     show_reached(out, bands, priced.error)

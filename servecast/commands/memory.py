@@ -49,6 +49,7 @@ def memory(
     tensor_parallel_size: Annotated[
         int, typer.Option(min=1, help="As vLLM's, like all below.")
     ] = 1,
+    data_parallel_size: Annotated[int, typer.Option(min=1)] = 1,
     enable_expert_parallel: Annotated[bool, typer.Option("--enable-expert-parallel")] = False,
     quantization: Annotated[str | None, typer.Option()] = None,
     kv_cache_dtype: Annotated[str, typer.Option()] = "auto",
@@ -68,9 +69,9 @@ def memory(
 
     out = Output(json_mode=json, quiet=quiet, no_color=no_color)
     asked = NamedDeployment(
-        what or "", gpu, engine_version, tensor_parallel_size, enable_expert_parallel,
-        quantization, kv_cache_dtype, max_model_len, max_num_seqs, max_num_batched_tokens,
-        block_size, gpu_memory_utilization, num_gpu_blocks_override,
+        what or "", gpu, engine_version, tensor_parallel_size, data_parallel_size,
+        enable_expert_parallel, quantization, kv_cache_dtype, max_model_len, max_num_seqs,
+        max_num_batched_tokens, block_size, gpu_memory_utilization, num_gpu_blocks_override,
     )  # fmt: skip
     if _is_scenario(what):
         _refuse_options(what, asked)

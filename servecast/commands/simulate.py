@@ -94,6 +94,7 @@ def _simulate_fleet(
     costs: Path | None,
     records: Path | None,
 ) -> None:
+    from servecast.class_table import show_classes
     from servecast.domain import workload
     from servecast.errors import InputError
     from servecast.fleet_tables import fleet_json, show_fleet
@@ -120,6 +121,7 @@ def _simulate_fleet(
         out.data(fleet_json(result, bands))
     else:
         show_fleet(out, result)
+        show_classes(out, result, scenario.slo)
         show_reached(out, bands, RELATIVE_ERROR)
         if records is not None:
             out.note(f"\nwrote {literal(records)}")

@@ -27,6 +27,7 @@ class PrefixAffinity:
     ) -> None:
         self._options = options
         self._block_size = block_size
+        self._capacity = options.index_tokens // block_size
         self._clock = clock
         self._draws = draws
         self._sent: dict[int, PrefixIndex] = {}
@@ -65,5 +66,5 @@ class PrefixAffinity:
     def _index(self, replica: Replica) -> PrefixIndex:
         index = self._sent.get(replica.number)
         if index is None:
-            index = self._sent[replica.number] = PrefixIndex(self._options.index_blocks)
+            index = self._sent[replica.number] = PrefixIndex(self._capacity)
         return index

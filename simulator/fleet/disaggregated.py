@@ -77,6 +77,11 @@ class Disaggregated:
                 self._decode.submit(fetched)
         self._prefill.submit(prompt)
 
+    @property
+    def queued(self) -> int:
+        """Requests that no replica of either side has a place for."""
+        return len(self._prefill.queue) + len(self._decode.queue)
+
     def drain(self) -> None:
         """Run everything until it is idle; for after the last event."""
         self._prefill.drain()

@@ -76,12 +76,13 @@ class Fleet:
         return sum(pool.deployment.gpus for pool in self.pools)
 
     def _require_both_sides(self) -> None:
-        roles = {pool.role for pool in self.pools}
-        if roles not in ({"both"}, {"prefill", "decode"}):
-            raise InputError(
-                f"requests find no way through pools of the roles {', '.join(sorted(roles))}",
-                hint="give some pools the role `prefill` and all others `decode`, or all `both`",
-            )
+        for pools in self.services.values():
+            roles = {pool.role for pool in pools}
+            if roles not in ({"both"}, {"prefill", "decode"}):
+                raise InputError(
+                    f"requests find no way through pools of the roles {', '.join(sorted(roles))}",
+                    hint="give some pools the role `prefill`, all others `decode`, or all `both`",
+                )
         if self.transfer is not None and not self.is_disaggregated:
             raise InputError(
                 "a transfer between pools is described, and every pool serves requests whole",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 
 import numpy as np
 
 from servecast.primitives.step_cost import StepCost
+from servecast.simulator.energy import energy
 from servecast.simulator.fleet.fleet import Fleet, Pool
 from servecast.simulator.fleet.member import Member
 from servecast.simulator.records import Records
@@ -33,6 +35,11 @@ class FleetResult(Served):
     def usd_spent(self) -> float:
         """The price of those hours; NaN where one is not known."""
         return sum(self._hours(member) * _price(member.pool) for member in self.members)
+
+    @property
+    def wh_spent(self) -> float:
+        """What its GPUs drew while they were occupied, in Wh; NaN where one is not known."""
+        return self._drawn_wh
 
     @property
     def caches_prefixes(self) -> bool:
@@ -62,6 +69,16 @@ class FleetResult(Served):
             return 0.0
         first, last = self.records.arrival_ns.min(), self.records.finish_ns.max()
         return member.gpu_hours(int(first), int(last))
+
+    @cached_property
+    def _drawn_wh(self) -> float:
+        return sum(self._wh(member) for member in self.members)
+
+    def _wh(self, member: Member) -> float:
+        deployed = member.pool.deployment
+        there_s = self._hours(member) / deployed.gpus_per_replica * 3600.0
+        drawn = energy(deployed, [member.engine.log], there_s)
+        return nan if drawn is None else drawn.wh
 
 
 def _price(pool: Pool) -> float:

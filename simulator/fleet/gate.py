@@ -10,6 +10,7 @@ import simpy
 from servecast.primitives.routing_options import Gateway
 from servecast.simulator.fleet.alarm import REQUESTS_ARRIVE, Alarm
 from servecast.simulator.fleet.front import Front
+from servecast.simulator.fleet.serve import OnFinish
 from servecast.simulator.request import Request
 
 
@@ -22,26 +23,24 @@ class Gate:
 
     is_watched = True
 
-    def __init__(
-        self,
-        env: simpy.Environment,
-        gateway: Gateway,
-        on_finish: Callable[[Request], None] | None = None,
-    ) -> None:
-        """`on_finish` is called for those who finish and for those turned away."""
+    def __init__(self, env: simpy.Environment, gateway: Gateway) -> None:
         self.env = env
         self.turned_away: list[int] = []
         """Indices of the requests that were, in order of time."""
         self._gateway = gateway
-        self._on_finish = on_finish
+        self._on_finish: OnFinish | None = None
         self._behind: Front | None = None
         self._inside = 0
         self._line: deque[Request] = deque()
         self._waits_ns = None if gateway.max_wait_s is None else round(gateway.max_wait_s * 1e9)
 
-    def open_to(self, behind: Front) -> Front:
-        """Let requests in to `behind`, which tells `finished` of each that ends; this gate."""
-        self._behind = behind
+    def before(self, front: Callable[[OnFinish | None], Front], on_finish: OnFinish | None) -> Gate:
+        """This gate, before what `front` makes.
+
+        `on_finish` is called for each request that finishes or is turned away.
+        """
+        self._on_finish = on_finish
+        self._behind = front(self.finished)
         return self
 
     def submit(self, request: Request) -> None:

@@ -18,8 +18,8 @@ Extents = list[tuple[int, int]]
 class _Account:
     """What the router knows of one replica: what it sent there, and what of that has ended."""
 
-    def __init__(self, index_blocks: int) -> None:
-        self.index = PrefixIndex(index_blocks)
+    def __init__(self, capacity: int) -> None:
+        self.index = PrefixIndex(capacity)
         self.active = ActiveBlocks()
         self._prefilling: dict[Request, int] = {}
         """Tokens to compute of each prompt that has no token yet."""
@@ -57,6 +57,7 @@ class KvOverlap:
     def __init__(self, options: RoutingOptions, block_size: int, draws: Draws) -> None:
         self._options = options
         self._block_size = block_size
+        self._capacity = options.index_tokens // block_size
         self._draws = draws
         self._accounts: dict[int, _Account] = {}
         """By the replica's number."""
@@ -104,5 +105,5 @@ class KvOverlap:
     def _account(self, replica: Replica) -> _Account:
         account = self._accounts.get(replica.number)
         if account is None:
-            account = self._accounts[replica.number] = _Account(self._options.index_blocks)
+            account = self._accounts[replica.number] = _Account(self._capacity)
         return account

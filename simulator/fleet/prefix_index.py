@@ -28,6 +28,10 @@ class PrefixIndex:
         self.blocks = 0
         """Block ids that it holds."""
 
+    def __len__(self) -> int:
+        """The extents that it keeps for them."""
+        return len(self._known)
+
     def matched(self, extents: Extents) -> int:
         """How many blocks from the prompt's beginning it knows."""
         blocks = 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 
 import numpy as np
@@ -29,8 +29,23 @@ _STREAM = 0x726F7574
 """Sets what routers draw apart from all else that comes from the same seed."""
 _STATIC = ("round_robin", "random")
 """Routers that look at nothing."""
-_KEEPS_ACCOUNT = ("central_queue", "kv_overlap")
-"""Routers that count by themselves and scrape nothing."""
+_READS: Mapping[Routing, tuple[str, ...]] = MappingProxyType(
+    {
+        "least_outstanding": ("refresh_ms",),
+        "power_of_two": ("refresh_ms",),
+        "least_kv": ("refresh_ms",),
+        "sticky_sessions": ("refresh_ms",),
+        "prefix_affinity": (
+            "refresh_ms",
+            "prefix_weight",
+            "kv_weight",
+            "queue_weight",
+            "index_tokens",
+        ),
+        "kv_overlap": ("overlap_weight", "index_tokens"),
+    }
+)
+"""The options that each router reads, beside the seed."""
 DEFAULT = RoutingOptions()
 
 
@@ -71,16 +86,30 @@ def router_of(
 ) -> Router:
     """A router that has sent nothing yet. `block_size` is the replicas', in tokens.
 
-    InputError where its news shall be old, and it takes none.
+    InputError where it would not read an option that is set.
     """
+    require_read((routing,), options)
     draws = Draws(np.random.default_rng([options.seed, _STREAM]))
     router = ROUTERS[routing](RouterSetting(options, block_size, clock, draws))
     if not options.refresh_ms:
         return router
-    if is_static(routing) or routing in _KEEPS_ACCOUNT:
-        raise InputError(
-            f"refresh_ms {options.refresh_ms:g} is nothing to {routing}, which does not ask the "
-            "replicas what they are doing",
-            hint="leave refresh_ms out, or take least_outstanding or prefix_affinity",
-        )
     return ScrapedRouter(router, round(options.refresh_ms * 1e6), clock)
+
+
+def read_by(routing: Routing, options: RoutingOptions) -> RoutingOptions:
+    """The options that a router reads, all others at their defaults."""
+    read = {name: getattr(options, name) for name in ("seed", *_READS.get(routing, ()))}
+    return RoutingOptions(**read)
+
+
+def require_read(routings: Sequence[Routing], options: RoutingOptions) -> None:
+    """InputError where an option is set that none of these routers reads."""
+    read = {name for routing in routings for name in ("seed", *_READS.get(routing, ()))}
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.name not in read and value != field.default:
+            takers = [name for name, names in _READS.items() if field.name in names]
+            raise InputError(
+                f"routing option {field.name} {value:g} is nothing to {' or '.join(routings)}",
+                hint=f"leave it out, or set routing to {' or '.join(takers)}",
+            )

@@ -104,7 +104,7 @@ def _service(
     """What serves the same requests."""
     names, env = {pool.name for pool in pools}, roster.env
     members = [member for member in roster.members if member.pool.name in names]
-    if fleet.is_disaggregated:
+    if pools[0].role != "both":
         return two_sides(fleet, members, env, on_finish)
     router = router_of(
         fleet.routing,

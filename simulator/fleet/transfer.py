@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 from servecast.errors import InputError
@@ -73,7 +73,7 @@ class Way:
         self._network = transfer.network(prefill.accelerator, decode.accelerator)
         self._by_layer = transfer.by_layer
         self._block_size = decode.block_size
-        self._payload = lru_cache(maxsize=4096)(lambda tokens: kv_payload(prefill, decode, tokens))
+        self._payload = lru_cache(maxsize=4096)(partial(kv_payload, prefill, decode))
         self._payload(decode.block_size)
 
     def wire_ns(self, tokens: int) -> int:

@@ -21,21 +21,23 @@ def two_sides(
     env: simpy.Environment,
     on_finish: Callable[[Request], None] | None = None,
 ) -> Disaggregated:
-    """Its members behind two routers of one kind, and what carries KV caches between them.
+    """Those members who serve the same requests, behind two routers of one kind, and what carries
+    KV caches between them.
 
     InputError where two pools keep caches of different kinds, UnsupportedError where a link's rate
     is not known.
     """
     transfer = fleet.transfer or Transfer()
+    pools = {member.engine.number: member.pool for member in members}
     ways = {
         (first.name, second.name): Way(transfer, first.deployment, second.deployment)
-        for first in fleet.pools
-        for second in fleet.pools
+        for first in pools.values()
+        for second in pools.values()
         if (first.role, second.role) == ("prefill", "decode")
     }
 
     def way(sender: int, receiver: int) -> Way:
-        return ways[members[sender].pool.name, members[receiver].pool.name]
+        return ways[pools[sender].name, pools[receiver].name]
 
     def side(role: Role) -> Side:
         of_role = [member for member in members if member.pool.role == role]

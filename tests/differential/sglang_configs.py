@@ -11,7 +11,7 @@ import numpy as np
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.policy import SglangPolicy, SglangSchedulePolicy
 from servecast.primitives.roofline import RooflineSource
-from servecast.primitives.step_cost import CompiledStepCost
+from servecast.primitives.step_cost import CompiledStepCost, StepCost
 from servecast.simulator.admission import Admission
 from servecast.simulator.engine import Engine
 from servecast.simulator.lone_engine import serve_closed_loop
@@ -174,11 +174,11 @@ def assert_same_steps(config: Config, note: Note) -> None:
     assert skipped.truncated == run.result.truncated
 
 
-def real(config: Config) -> SglangRun:
+def real(config: Config, cost: StepCost | None = None) -> SglangRun:
     """SGLang's own loop at the same costs."""
     deployment = config.deployment
     words = server_words(deployment, deployment.num_gpu_blocks_override or 0)
-    cost = CompiledStepCost(deployment, RooflineSource())
+    cost = cost or CompiledStepCost(deployment, RooflineSource())
     return emulate_sglang(deployment, config.workload, words, cost, LOGGED)
 
 

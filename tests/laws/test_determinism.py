@@ -19,7 +19,13 @@ from servecast.traces.workload import Workload
 from tests.toy_deployments import WINDOWED
 
 ROOT = Path(__file__).parents[2]
-ROUTINGS: tuple[Routing, ...] = ("round_robin", "central_queue")
+ROUTINGS: tuple[Routing, ...] = (
+    "round_robin",
+    "central_queue",
+    "power_of_two",
+    "prefix_affinity",
+    "kv_overlap",
+)
 
 
 def crowded(routing: Routing) -> Result:

@@ -9,7 +9,7 @@ import pytest
 from servecast.primitives.batch import Batch, Group
 from servecast.primitives.catalogue import model
 from servecast.primitives.deployment import Deployment
-from servecast.primitives.drafted_cost import DraftedCost
+from servecast.primitives.drafted_cost import DraftedCost, DraftsFirstCost
 from servecast.primitives.drafters import own_model
 from servecast.primitives.dtype import Dtype
 from servecast.primitives.roofline import RooflineSource
@@ -43,6 +43,24 @@ def test_the_drafts_after_a_step_go_by_its_sequences_and_none_still_computes_the
     cost = DraftedCost(NotedCost(), draft, [3, 3, 1, 0])
     found = [cost.step(Batch((Group(1, n, 100, 0, True),))).device_ns for n in (1, 2, 3)]
     assert found == [100 + 3 * 7, 100 + 7, 100 + 7]
+
+
+def test_sglang_drafts_what_a_step_verifies_when_it_begins() -> None:
+    draft = NotedCost(device_ns=7, host_ns=1000)
+    cost = DraftsFirstCost(NotedCost(), draft, [3] * 4)
+    verifying, prompts = Batch((Group(4, 2, 100, 0, True),)), Batch((Group(30, 1, 5),))
+    assert cost.step(verifying) == (100 + 3 * 7, 10)
+    assert draft.batches == [verifying, Batch((Group(1, 2, 100, 0, True),))]
+    assert cost.step(prompts) == (100 + 7, 10)
+    assert draft.batches[2:] == [prompts]
+
+
+def test_the_order_is_the_engine_s_own() -> None:
+    own = Speculation("draft_model", 3, (0.5, 0.4, 0.3), DraftModel(PLAIN.model, Dtype.BF16))
+    drafting = dataclasses.replace(PLAIN, speculation=own)
+    mixed = Batch((Group(4, 8, 8000, 0, True), Group(100, 1, 0)))
+    sglang = deployed(dataclasses.replace(drafting, engine="sglang"))
+    assert sglang.step(mixed).device_ns < deployed(drafting).step(mixed).device_ns
 
 
 def test_an_ngram_lookup_takes_no_time_on_the_device() -> None:

@@ -19,6 +19,7 @@ from servecast.primitives.operations import AllReduce, Operation
 from servecast.primitives.roofline import RooflineSource
 from tests.toy_deployments import DEVICE
 
+Kind = Literal["moe_dispatch", "moe_combine"]
 LOW: Literal["low_latency"] = "low_latency"
 
 
@@ -92,10 +93,10 @@ def test_published_latencies_of_deepep_are_met(data_dir: Path) -> None:
     """Twelve rows of 128 tokens on 8 to 256 H800."""
     with (data_dir / "kernels" / "deepep.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["latency_us"]]
-    errors = []
+    errors: list[float] = []
     for row in rows:
-        kind = "moe_dispatch" if row["op"].endswith("dispatch") else "moe_combine"
-        ranks = int(row["ep"])
+        is_dispatch, ranks = row["op"].endswith("dispatch"), int(row["ep"])
+        kind: Kind = "moe_dispatch" if is_dispatch else "moe_combine"
         exchange = ExpertExchange(kind, LOW, 128.0, 7168, 8, ranks, ranks // 8)
         took_s = float(row["latency_us"]) * 1e-6
         errors.append(seconds(exchange, accelerator("h800_sxm")) / took_s - 1)

@@ -29,6 +29,29 @@ ROW = {
 }
 
 
+POOLS = {
+    "mode": "disagg",
+    "model": "deepseek-ai/DeepSeek-V3",
+    "engine": "trtllm",
+    "engine_version": "0.8.1.post2",
+    "gpu": "GB300-288GB",
+    "isl": "1024",
+    "osl": "1024",
+    "concurrency": "24",
+    "prefill_num_workers": "1.0",
+    "prefill_batch_size": "1.0",
+    "prefill_tp_size": "1.0",
+    "prefill_attention_dp_size": "4.0",
+    "prefill_moe_ep_size": "4.0",
+    "decode_num_workers": "4.0",
+    "decode_batch_size": "6.0",
+    "decode_tp_size": "8.0",
+    "decode_moe_ep_size": "8.0",
+    **dict.fromkeys(("batch_size", "tp_size", "attention_dp_size", "moe_tp_size"), ""),
+}
+"""What a row of two pools has in place of that: four workers of eight ranks that decode."""
+
+
 def row(**cells: str) -> dict[str, str]:
     """An InferenceX row of Llama-70B on H200s, with these cells changed."""
     return {**ROW, **cells}
@@ -38,6 +61,11 @@ def point(**cells: str) -> SiliconPoint:
     """The same as a point; a blank cell is left out, as the reader does."""
     known = {name: cell for name, cell in row(**cells).items() if cell}
     return SiliconPoint.model_validate(known)
+
+
+def pools(**cells: str) -> SiliconPoint:
+    """A disaggregated row of DeepSeek on GB300s, with these cells changed."""
+    return point(**{**POOLS, **cells})
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> Path:

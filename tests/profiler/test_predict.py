@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from servecast.primitives.dtype import Dtype
-from servecast.profiler.predict import Prediction, Predictor, deployment_of
+from servecast.profiler.point_deployment import deployment_of
+from servecast.profiler.predict import Prediction, Predictor
 from servecast.profiler.silicon_points import read_points
 from tests.profiler.silicon_rows import point
 

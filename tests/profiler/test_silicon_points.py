@@ -8,8 +8,9 @@ import pytest
 
 from servecast.errors import InputError
 from servecast.primitives import catalogue
+from servecast.profiler.pool_labels import PoolLabels
 from servecast.profiler.silicon_points import read_points
-from tests.profiler.silicon_rows import point, row, write
+from tests.profiler.silicon_rows import POOLS, point, pools, row, write
 
 MODELS = {
     "deepseek-ai/DeepSeek-R1": "deepseek-ai/DeepSeek-R1",
@@ -90,3 +91,30 @@ def test_a_file_without_the_columns_is_refused(tmp_path: Path) -> None:
         read_points(write(tmp_path / "a.csv", [{"point_id": "1", "engine": "x", "isl": "1"}]))
     with pytest.raises(InputError, match="cannot be read"):
         read_points(tmp_path / "none.csv")
+
+
+def test_pools_are_read_from_their_columns() -> None:
+    found = pools()
+    assert found.prefill == PoolLabels(
+        num_workers=1, batch_size=1, attention_dp_size=4, moe_ep_size=4
+    )
+    assert found.decode == PoolLabels(num_workers=4, batch_size=6, tp_size=8, moe_ep_size=8)
+
+
+def test_a_pool_without_workers_is_not_stated() -> None:
+    found = pools(prefill_num_workers="")
+    assert found.prefill is None
+    assert found.decode is not None
+    assert point().decode is None
+
+
+def test_the_load_of_pools_is_the_batches_of_all_their_ranks() -> None:
+    assert pools().clients == 24
+    assert pools(concurrency="", decode_attention_dp_size="2").clients == 4 * 6 * 2
+    assert pools(concurrency="", decode_batch_size="").clients is None
+
+
+def test_a_bad_size_of_a_pool_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "points.csv", [row(**{**POOLS, "decode_tp_size": "0"})])
+    with pytest.raises(InputError, match=r"decode\.tp_size is `0`"):
+        read_points(path)

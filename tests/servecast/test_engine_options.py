@@ -132,7 +132,7 @@ def test_a_pool_without_room_is_infeasible() -> None:
         ("transformers", "max_num_seqs: 64", ["`max_requests_per_batch`"]),
         ("transformers", "block_size: 64", ["`page_size`"]),
         ("sglang", "dp_size: 2", ["data parallelism", "not modelled yet"]),
-        ("sglang", "speculative_algorithm: EAGLE", ["speculative decoding"]),
+        ("sglang", "speculative_algorithm: EAGLE", ["with its acceptance", "`speculation: {"]),
         ("sglang", "enable_hierarchical_cache: true", ["hierarchical caching"]),
         ("sglang", "schedule_policy: random", ["`random`", "lpm"]),
         ("sglang", "chunked_prefill_sise: 64", ["did you mean `chunked_prefill_size`"]),

@@ -31,7 +31,7 @@ def test_points_to_predictions_to_errors() -> None:
     told = run("predict", "points.csv", "-o", "pred.csv")
     assert told.code == 0, told.err
     assert "1 of 2 points forecast" in told.out
-    assert "1 refused: disaggregated" in told.out
+    assert "1 refused: a disaggregated row without prefill_num_workers" in told.out
     assert [line.split(",")[0] for line in Path("pred.csv").read_text().split()][1:3] == [
         "p-1",
         "p-2",
@@ -42,7 +42,8 @@ def test_points_to_predictions_to_errors() -> None:
         assert words in compared.out
     document = run("validate", "pred.csv", "points.csv", "--json").json
     assert document["all"]["tpot_ms"]["forecast"]["count"] == 1
-    assert document["refused"] == {"disaggregated serving is not simulated yet": 1}
+    (reason,) = document["refused"]
+    assert reason.startswith("a disaggregated row without prefill_num_workers")
 
 
 def test_predict_as_json() -> None:

@@ -17,7 +17,7 @@ deployment:
   enforce_eager: [false, true]
   async_scheduling: perhaps
   stream_interval: 2
-  data_parallel_size: 2
+  data_parallel_size: 0
   speculative_config: {method: ngram}
   enable_lora: true
   scheduling_policy: lottery
@@ -44,7 +44,7 @@ colour: red
         ("deployment.enforce_eager[1]", ["CUDA graphs", "false"]),
         ("deployment.async_scheduling", ["`perhaps`", "boolean"]),
         ("deployment.stream_interval", ["stream_interval", "not modelled yet"]),
-        ("deployment.data_parallel_size", ["data parallelism", "replicas"]),
+        ("deployment.data_parallel_size", ["`0`", "1"]),
         ("deployment.speculative_config", ["speculative decoding", "speculation: {method"]),
         ("deployment.enable_lora", ["LoRA", "not modelled yet"]),
         ("deployment.scheduling_policy", ["fcfs", "priority"]),
@@ -97,7 +97,7 @@ def test_nothing_else_is_told_and_each_fault_has_its_line() -> None:
         ("rate: 720/min", "rate: 1, cv: 1, burstiness: 1", "workload", "in vain"),
         ("input_tokens: 100, ", "", "workload", "needs input_tokens"),
         ("synthetic: fixed", "synthetic: chat", "workload", "lengths that the shape has"),
-        ("synthetic: fixed, ", "", "workload", "neither or both"),
+        ("synthetic: fixed, ", "", "workload", "none or several"),
         ("synthetic: fixed", "synthetic: chatt", "workload.synthetic", "`chat`"),
         (
             "rate: 720/min",

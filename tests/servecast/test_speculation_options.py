@@ -187,7 +187,7 @@ def test_a_lookup_is_refused_where_vllm_would_schedule_ahead() -> None:
     assert deployment(loads(model)).async_scheduling
 
 
-@pytest.mark.parametrize("engine", ['sglang, version: "0.5.23"', 'transformers, version: "5.23"'])
+@pytest.mark.parametrize("engine", ['transformers, version: "5.23"', 'trtllm, version: "1.0"'])
 def test_other_engines_refuse_it_by_name(engine: str) -> None:
     text = stated(f"{NGRAM}, acceptance: [0.7, 0.4, 0.2]")
     text = text.replace('vllm, version: "0.32"', engine).replace("max_num_seqs: 64, ", "")

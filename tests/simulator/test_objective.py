@@ -15,6 +15,7 @@ from servecast.simulator.objective import Direction, Objective, parse_objective
     [
         ("cost", Objective("cost"), "minimise"),
         ("GPU-hours", Objective("gpu_hours"), "minimise"),
+        ("energy", Objective("energy"), "minimise"),
         ("throughput", Objective("throughput"), "maximise"),
         ("output_token_throughput", Objective("throughput"), "maximise"),
         (" goodput ", Objective("goodput"), "maximise"),
@@ -33,6 +34,7 @@ def test_reads(text: str, objective: Objective, direction: Direction) -> None:
     [
         ("costs", "objective `costs` is unknown", "`cost`"),
         ("ttft", "no statistic", "`ttft:p95`"),
+        ("enrgy", "unknown", "`energy`"),
         ("throughput:p95", "one number", "`throughput`"),
         ("cost:mean", "one number", "`cost`"),
         ("attainment", "not an objective", "attainment > 99%"),

@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from servecast.errors import InputError
 from servecast.simulator.objective import parse_objective
 from servecast.simulator.records import Records
 from servecast.simulator.result import Result
 from servecast.simulator.run_log import RunLog
 from servecast.simulator.slo import parse_slo
+from servecast.traces.classes import Classes
 from tests.constant_cost import ConstantStepCost
 from tests.made_records import made_records
 from tests.toy_deployments import DENSE
@@ -134,6 +136,54 @@ def test_a_part_of_the_run_is_a_run() -> None:
     part = result(arrived=5, rejected=np.array([3, 4])).among(THREE.rows(slice(0, 2)))
     assert (part.arrived, len(part.rejected)) == (2, 0)
     assert part.ttft.max == 0.5
+
+
+CLASSES = Classes.of(["chat", "batch", "chat", "batch"])
+"""Of the three that were served, and of one that was rejected."""
+
+
+def of_two_classes() -> Result:
+    return result(arrived=4, rejected=np.array([3]), classes=CLASSES)
+
+
+def test_an_slo_of_a_class_is_about_its_requests_alone() -> None:
+    found, slos = of_two_classes(), [parse_slo("chat: ttft:max < 900ms")]
+    assert found.reached(parse_slo("chat: ttft:max < 1s"), slos) == 1.0
+    assert found.reached(parse_slo("batch: ttft:max < 1s"), slos) == 0.5
+    assert found.meeting(slos).tolist() == [True, True, False]
+    assert found.attainment(slos) == 0.5
+
+
+def test_the_attainment_of_a_class_counts_its_rejected_and_its_own_limits() -> None:
+    found = of_two_classes()
+    slos = [parse_slo("chat: ttft:max < 900ms"), parse_slo("e2e:max < 1h")]
+    assert found.reached(parse_slo("chat: attainment > 1%"), slos) == 0.5
+    assert found.reached(parse_slo("batch: attainment > 1%"), slos) == 0.5
+    tighter = [*slos, parse_slo("e2e:max < 2.9s")]
+    assert found.reached(parse_slo("chat: attainment > 1%"), tighter) == 0.5
+    assert found.reached(parse_slo("attainment > 1%"), tighter) == 0.5
+
+
+def test_rates_of_classes_are_over_the_whole_run_and_add_up() -> None:
+    found = of_two_classes()
+    chat, batch = (found.of_class(name) for name in ("chat", "batch"))
+    assert chat.duration_s == batch.duration_s == found.duration_s == 5.0
+    assert chat.throughput + batch.throughput == pytest.approx(found.throughput)
+    assert (chat.arrived, batch.arrived, len(batch.rejected)) == (2, 2, 1)
+    assert found.reached(parse_slo("chat: goodput > 1/s"), []) == pytest.approx(2 / 5)
+
+
+def test_a_class_of_which_none_is_in_a_part_of_the_run_has_no_value_there() -> None:
+    part = of_two_classes().among(THREE.rows(slice(0, 1)))
+    assert math.isnan(part.reached(parse_slo("batch: attainment > 1%"), []))
+
+
+def test_an_unknown_class_is_an_error_with_the_nearest() -> None:
+    with pytest.raises(InputError, match="class `chats` is unknown") as told:
+        of_two_classes().of_class("chats")
+    assert "`chat`" in str(told.value.hint)
+    with pytest.raises(InputError, match="no request of the workload names one"):
+        result().of_class("chat")
 
 
 def arriving_each_second(waits_s: list[float]) -> Result:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servecast.errors import InputError
-from servecast.simulator.slo import Operator, Slo, parse_slo
+from servecast.simulator.slo import Operator, Slo, for_all, for_class, parse_slo
 from servecast.simulator.vocabulary import Metric
 
 
@@ -46,6 +46,28 @@ def test_reads_the_form_of_aiperf_with_times_in_ms(text: str, slo: Slo) -> None:
     assert parse_slo(text) == slo
 
 
+@pytest.mark.parametrize(
+    ("text", "slo"),
+    [
+        ("chat: ttft:p95 < 500ms", Slo("ttft", "p95", "<", 0.5, "chat")),
+        ("batch-2:e2e:max<=60s", Slo("e2e", "max", "<=", 60.0, "batch-2")),
+        ("chat: attainment > 99%", Slo("attainment", None, ">", 0.99, "chat")),
+        ("chat : goodput >= 5/s", Slo("goodput", None, ">=", 5.0, "chat")),
+        ("chat:time_to_first_token:p95:lt:200", Slo("ttft", "p95", "<", 0.2, "chat")),
+        ("p95: ttft:p95 < 1s", Slo("ttft", "p95", "<", 1.0, "p95")),
+    ],
+)
+def test_reads_the_class_that_it_is_about(text: str, slo: Slo) -> None:
+    assert parse_slo(text) == slo
+    assert parse_slo(str(slo)) == slo
+    assert for_class(for_all(slo), str(slo.request_class)) == slo
+
+
+def test_an_objective_is_about_one_class_at_most() -> None:
+    with pytest.raises(InputError, match="already about a class"):
+        for_class(parse_slo("chat: ttft:p95 < 1s"), "batch")
+
+
 def test_inter_token_latency_of_aiperf_is_one_number_per_request() -> None:
     assert parse_slo("inter_token_latency:p90:le:40").metric == "tpot"
 
@@ -72,6 +94,12 @@ def test_inter_token_latency_of_aiperf_is_one_number_per_request() -> None:
         ("ttft:p95:below:3", "unknown operator `below`", "lt"),
         ("ttft:p95", "not of the form", "ttft:p95 < 500ms"),
         ("", "not of the form", "ttft:p95 < 500ms"),
+        ("chat: tfft:p95 < 1s", "metric `tfft` is unknown", "`ttft`"),
+        ("chat: atainment > 9%", "metric `atainment` is unknown", "`attainment`"),
+        ("chat: ttft < 1s", "no statistic", "ttft:p95 < 1s"),
+        ("my chat: ttft:p95 < 1s", "`my chat` is no name of a class", "letters"),
+        ("chat: itl:p95 < 40ms", "pooled over all tokens", "chat: tpot:p95"),
+        ("a: b: ttft:p95 < 1s", "not of the form", "ttft:p95 < 500ms"),
     ],
 )
 def test_refuses_naming_the_rule_and_the_way_out(text: str, rule: str, hint: str | None) -> None:

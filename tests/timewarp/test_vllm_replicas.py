@@ -47,6 +47,7 @@ RUNS = [
     if routing == CENTRAL or case.workload.concurrency is not None
 ]
 """Whatever shares a clock: an open loop dealt out in turns does not."""
+OTHERS: tuple[Routing, ...] = ("random", "least_kv", "prefix_affinity")
 
 
 def of_three(case: Case, routing: Routing, *, asynchronous: bool = False) -> Case:
@@ -64,7 +65,17 @@ def emulated(case: Case, mode: Mode | None = None) -> Emulation:
 def test_three_replicas_do_what_the_simulator_says(
     case: Case, routing: Routing, asynchronous: bool
 ) -> None:
-    three = of_three(case, routing, asynchronous=asynchronous)
+    is_as_said(of_three(case, routing, asynchronous=asynchronous))
+
+
+@pytest.mark.engine(name="vllm")
+@pytest.mark.parametrize("routing", OTHERS)
+@pytest.mark.parametrize("case", [CASES[0], CASES[5]], ids=lambda case: case.name)
+def test_routers_see_the_same_queues_and_caches(case: Case, routing: Routing) -> None:
+    is_as_said(of_three(case, routing))
+
+
+def is_as_said(three: Case) -> None:
     ours = emulated(three).result
     theirs = simulate(three.deployment, three.workload, source=RooflineSource(), host=HostTime())
     for column in (field.name for field in fields(Records)):
@@ -73,7 +84,7 @@ def test_three_replicas_do_what_the_simulator_says(
             np.testing.assert_array_equal(found, said, column)
     assert ours.itl == theirs.itl
     assert ours.peak_blocks == theirs.peak_blocks
-    assert len(ours.records) == len(case.workload)
+    assert len(ours.records) == len(three.workload)
 
 
 @pytest.mark.engine(name="vllm")
