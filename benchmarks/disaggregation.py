@@ -43,7 +43,7 @@ OPT_66B = ModelSpec(
 SLOS = [parse_slo("ttft:p95 < 400ms"), parse_slo("tpot:p95 < 100ms")]
 """Of DistServe's chatbot with OPT-66B, in the first version of the paper, which has the table."""
 REQUESTS = 600
-FACTORS = np.geomspace(0.8, 1.6, 15)
+FACTORS = np.geomspace(0.9, 1.3, 9)
 PROMPTS = (256, 512, 1024, 2048)
 OUTPUT_TOKENS = 129
 """The median of Splitwise's conversations."""

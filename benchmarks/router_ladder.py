@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.development_part import published_data
-from benchmarks.ladder_page import write_page
+from benchmarks.ladder_page import draw
 from benchmarks.shared_prefix_load import LADDER, SYSTEM_TOKENS, Stage, serve_ladder
 from benchmarks.table import Row, show
 from servecast.domain import deployment
@@ -100,7 +100,7 @@ def simulated(server: Server, arm: str, rates: Sequence[float]) -> list[Stage]:
         {ENGINES[server.engine]}
         deployment:
           {{replicas: {server.replicas}, tensor_parallel_size: {server.tensor_parallel_size},
-           {OPTIONS[server.engine]} {STATED.get(server.model, '')} {refresh} routing: {ARMS[arm]}}}
+           {OPTIONS[server.engine]} {STATED.get(server.model, "")} {refresh} routing: {ARMS[arm]}}}
         workload: {{synthetic: chat, requests: 1, rate: 1/s}}
         slo: []
         """)
@@ -140,16 +140,17 @@ def main() -> None:
     parser.add_argument("--html", type=Path, help="draw the curves into this file")
     parser.add_argument("--model", default="", help="only models whose name holds this")
     asked = parser.parse_args()
-    drawn: dict[str, list[Row]] = {}
+    drawn, gained = dict[str, list[Row]](), dict[str, str]()
     for server, seen in sorted(measured().items()):
         if asked.model in server.model:
             said = {arm: simulated(server, arm, tuple(LADDER)) for arm in ARMS}
             drawn[server.title] = rows = comparison(seen, said, tuple(LADDER))
             show(server.title, rows)
             there, here = gains(rows)
-            print(f"gain from {SATURATED:g}/s on: {there:.2f} measured, {here:.2f} simulated")
+            gained[server.title] = f"{there:.2f} measured, {here:.2f} simulated"
+            print(f"gain from {SATURATED:g}/s on: {gained[server.title]}")
     if asked.html:
-        write_page(asked.html, drawn)
+        draw(asked.html, drawn, gained)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from servecast.primitives.accelerator import Accelerator
@@ -66,7 +66,7 @@ class Deployment:
     num_gpu_blocks_override: int | None = None
     """KV blocks as known from a start-up log; None lets the memory ledger compute them."""
     routing: Routing = "round_robin"
-    routing_options: RoutingOptions = RoutingOptions()
+    routing_options: RoutingOptions = field(default_factory=RoutingOptions)
     gateway: Gateway | None = None
     """Who is let in to the replicas; None: everybody."""
     usd_per_gpu_hour: float | None = None

@@ -63,9 +63,7 @@ def held_bytes(geometry: KvCacheGeometry, tokens: int) -> int:
 
 
 def _held_blocks(group: KvGroup, tokens: int) -> int:
-    """One state whatever a prefix cache keeps; a window is never more than the prompt."""
-    if group.kind == "state":
-        return 1
+    """Without what an engine sets aside for more: a window is never more than the prompt."""
     return min(group.blocks(tokens, 0), cdiv(tokens, group.block_tokens))
 
 

@@ -18,7 +18,7 @@ from servecast.profiler.engine_memory import kv_blocks
 from servecast.profiler.point_costs import PointCosts
 from servecast.profiler.point_deployment import Served, clients_of, replica_of
 from servecast.profiler.pool_flow import PoolFlow
-from servecast.profiler.pool_labels import PoolLabels, Role
+from servecast.profiler.pool_labels import ROLES, PoolLabels, Role
 from servecast.profiler.pool_recipes import (
     EXCHANGE,
     HANDOVER_S,
@@ -44,6 +44,8 @@ class PoolForecast:
     """Of both pools."""
     origin: StepOrigin
     """Of a decode step with a rank's share of the clients."""
+    repair: str
+    """What was wrong with the labels, or nothing."""
 
 
 def forecast_pools(point: SiliconPoint, costs: PointCosts) -> PoolForecast:
@@ -72,6 +74,7 @@ def forecast_pools(point: SiliconPoint, costs: PointCosts) -> PoolForecast:
         e2e_s=ttft_s + decoding_s,
         gpus=gpus_of(point),
         origin=cost.origin(_decodes(_share(point, decode), context)),
+        repair=_repair(point),
     )
 
 
@@ -82,8 +85,7 @@ def pools_of(point: SiliconPoint) -> tuple[Served, Served]:
 
 def gpus_of(point: SiliconPoint) -> int:
     """GPUs of both pools together."""
-    roles: tuple[Role, Role] = ("prefill", "decode")
-    return sum(_labels(point, r).num_workers * _replica(point, r).cut.gpus for r in roles)
+    return sum(_labels(point, r).num_workers * _replica(point, r).cut.gpus for r in ROLES)
 
 
 def _labels(point: SiliconPoint, role: Role) -> PoolLabels:
@@ -94,6 +96,15 @@ def _labels(point: SiliconPoint, role: Role) -> PoolLabels:
             hint="docs/predict.md lists the columns of a pool",
         )
     return relabelled(point, labels, role)
+
+
+def _repair(point: SiliconPoint) -> str:
+    mended = [
+        f"{role}_tp_size {labels.tp_size} is attention data parallelism in vLLM's recipes"
+        for role, labels in zip(ROLES, (point.prefill, point.decode), strict=True)
+        if labels is not None and _labels(point, role) != labels
+    ]
+    return "; ".join(mended)
 
 
 def _replica(point: SiliconPoint, role: Role) -> Served:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Size = Annotated[int, Field(ge=1)]
 Role = Literal["prefill", "decode"]
+ROLES: tuple[Role, Role] = ("prefill", "decode")
 
 
 class PoolLabels(BaseModel):

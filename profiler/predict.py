@@ -162,6 +162,7 @@ def _of_pools(point: SiliconPoint, found: PoolForecast) -> Prediction:
         tpot_ms=tpot_ms,
         e2e_ms=found.e2e_s * 1e3,
         out_tok_s_per_gpu=_throughput(point, ttft_ms, tpot_ms) / found.gpus,
+        reason=found.repair,
         provenance=_mostly(found.origin),
         relative_error=found.origin.relative_error,
     )

@@ -26,6 +26,8 @@ class PrefillPool:
 
 @dataclass(slots=True)
 class _Prompt:
+    """A request in line: its prompt, and how far it is computed."""
+
     request: int
     tokens: int
     done: int = 0

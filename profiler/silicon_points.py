@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from servecast.errors import InputError
-from servecast.profiler.pool_labels import PoolLabels, Size, pool_cells
+from servecast.profiler.pool_labels import ROLES, PoolLabels, Size, pool_cells
 
 Engine = Literal["vllm", "sglang", "trtllm"]
 
@@ -59,7 +59,7 @@ class SiliconPoint(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _with_pools(cls, cells: dict[str, object]) -> dict[str, object]:
-        pools = {"prefill": pool_cells(cells, "prefill"), "decode": pool_cells(cells, "decode")}
+        pools = {role: pool_cells(cells, role) for role in ROLES}
         return {**cells, **{role: own for role, own in pools.items() if own is not None}}
 
     @property

@@ -1,21 +1,19 @@
-"""The search: Optuna's TPE over the feasible choices, the estimate's favourites first."""
+"""The search: a climb over all points, or Optuna's TPE over the feasible choices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from servecast.search.answers import UNDEFINED, Answer
 from servecast.search.evaluator import Evaluator
+from servecast.search.ladder import Progress, Rung, climb
 from servecast.search.space import Candidate, Value, key_of
 from servecast.simulator.objective import Direction
 
 if TYPE_CHECKING:
     import optuna
-
-Progress = Callable[[int, int], None]
-"""Called with trials done and trials in all."""
 
 _DIRECTIONS: dict[Direction, Literal["minimize", "maximize"]] = {
     "minimise": "minimize",
@@ -26,12 +24,20 @@ WORST = 1e12
 """Stands for an undefined objective, which Optuna would refuse."""
 
 
+Sampler = Literal["ladder", "tpe"]
+"""Who says what is looked at next."""
+WHOLE = 8
+"""A space of no more choices is not climbed, but answered whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a search tried: one answer for each distinct choice, in order of first asking."""
+    """What a search tried, in the order of asking."""
 
     answers: tuple[Answer, ...]
     trials: int
+    rungs: tuple[Rung, ...] = ()
+    """Of a climb, the estimate first."""
 
 
 def search(
@@ -41,13 +47,18 @@ def search(
     *,
     trials: int,
     seed: int,
+    sampler: Sampler = "ladder",
     progress: Progress | None = None,
 ) -> Study:
-    """Ask TPE for `trials` choices at most and answer each; the same seed asks the same.
+    """Look at `trials` points at most on each rung; the same seed looks at the same.
 
-    A space no larger than `trials` is answered whole, in the estimate's order, for nothing is
-    left to guess. Infeasible combinations that the sampler draws are told as such, free of charge.
+    What is hardly worth a climb, or no larger than TPE's trials, is answered whole, in the
+    estimate's order. TPE knows choices alone, each answered at its best number of replicas; infeasible combinations that
+    it draws are told as such, free of charge.
     """
+    if len(candidates) > min(trials, WHOLE) and sampler == "ladder":
+        found = climb(evaluator, candidates, trials=trials, seed=seed, progress=progress)
+        return Study(found.answers, len(found.answers), found.rungs)
     ranked = by_estimate(evaluator, candidates)
     if len(ranked) <= trials:
         answers: list[Answer] = []

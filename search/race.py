@@ -17,7 +17,7 @@ from servecast.simulator.slo import Slo
 
 Floats = NDArray[np.float64]
 
-WORTH = 1e-4
+WORTH = 5e-4
 """The race is over when no point is expected to be better by this share of the objective."""
 POOL = 2_000
 """Points that are weighed at every look; which ones they are is seen at every `REVIEW`-th."""

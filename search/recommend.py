@@ -21,7 +21,8 @@ from servecast.search.baseline import (
     fixed_candidate,
 )
 from servecast.search.evaluator import Evaluator
-from servecast.search.optimizer import Progress, search
+from servecast.search.ladder import Progress, Rung
+from servecast.search.optimizer import Sampler, search
 from servecast.search.ranking import distinct, nearest_misses, rank
 from servecast.search.space import Candidate, Space, candidates, grouped
 from servecast.simulator.objective import SPENT, Objective
@@ -45,6 +46,7 @@ class Question:
     """Half-width of the model error's band, as a share of every step."""
     trials: int = 64
     seed: int = 0
+    sampler: Sampler = "ladder"
     current: Deployment | None = None
     """What the user runs today, to compare with."""
     current_omits: tuple[str, ...] = ()
@@ -77,6 +79,8 @@ class Recommendation:
     """Why choices were cut before pricing, and how many."""
     priced: int
     simulations: int
+    rungs: Sequence[Rung] = ()
+    """Of the climb, the estimate first; none where the space was answered otherwise."""
 
     @property
     def best(self) -> Answer | None:
@@ -106,6 +110,7 @@ def recommend(
         question.space.dimensions,
         trials=question.trials,
         seed=question.seed,
+        sampler=question.sampler,
         progress=progress,
     )
     ranked = distinct(rank(study.answers, question.objectives))
@@ -126,6 +131,7 @@ def recommend(
         cut,
         len(found),
         evaluator.simulations,
+        study.rungs,
     )
 
 

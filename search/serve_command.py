@@ -107,6 +107,7 @@ def parse(command: str) -> ServeCommand:
             f"option `--config {line.options['--config'].value}` hides options in a file",
             hint="write the file's options into the command",
         )
+    adapts = _switch(line, "--long-prefill-token-threshold-adaptive")
     return ServeCommand(
         model=_model(line),
         max_model_len=_model_len(line),
@@ -126,9 +127,7 @@ def parse(command: str) -> ServeCommand:
         async_scheduling=_switch(line, "--async-scheduling"),
         scheduling_policy=_scheduling_policy(line),
         long_prefill_token_threshold=_long_prefill_token_threshold(line),
-        long_prefill_token_threshold_adaptive=bool(
-            _switch(line, "--long-prefill-token-threshold-adaptive")
-        ),
+        long_prefill_token_threshold_adaptive=bool(adapts),
         kv_offloading_size=_gib(line, "--kv-offloading-size"),
         drafts=stated_drafts(line),
         visible_gpus=_visible_gpus(line),

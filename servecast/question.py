@@ -83,9 +83,8 @@ def current_deployment(scenario: Scenario, command: ServeCommand) -> Deployment:
         enable_chunked_prefill=command.enable_chunked_prefill,
     )
     space = space_of(scenario)
-    like = space.build(next(iter(space.choices())))
     one = replace(
-        like,
+        space.build(next(iter(space.choices()))),
         model=model,
         weights_dtype=weights_dtype(model, command.weights_dtype),
         kv_cache_dtype=command.kv_cache_dtype or Dtype.BF16,

@@ -157,7 +157,9 @@ def why(shown: Answer, rank: int, answer: Recommendation) -> list[str]:
 
 
 def found_by(answer: Recommendation) -> str:
-    """How many points each rung saw."""
+    """How many points each rung saw, and why it stopped."""
+    if answer.rungs:
+        return _climbed(answer)
     looked = len(answer.answers)
     cut = sum(answer.cut.values())
     ruled_out = sum(trial.rung == "estimate" for trial in answer.answers)
@@ -167,6 +169,20 @@ def found_by(answer: Recommendation) -> str:
         f"{looked} looked at ({ruled_out} ruled out by the estimate) in "
         f"{counted(answer.simulations, 'simulation')}"
     )
+
+
+def _climbed(answer: Recommendation) -> str:
+    cut = sum(answer.cut.values())
+    lines = [
+        f"{counted(answer.choices, 'choice')}: {cut} would not start; the estimate priced "
+        f"{counted(answer.rungs[0].points, 'point')} of {answer.priced}"
+    ]
+    lines += [
+        f"{rung.name}: {counted(rung.points, 'point')}, {rung.disagreement:.1%} off what was "
+        f"expected; {rung.stopped}"
+        for rung in answer.rungs[1:]
+    ]
+    return "\n".join(lines)
 
 
 def short_line(other: Answer, answer: Recommendation) -> str:

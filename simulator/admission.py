@@ -43,6 +43,7 @@ class Admission:
             )
         self._workload = workload
         self._prefixes = prefixes
+        self._sessions = None if workload.sessions is None else workload.sessions.numbers()
         self._is_accepted = accepted
         self.rejected: NDArray[np.int64] = np.flatnonzero(~accepted)
         allowed = np.minimum(workload.max_tokens, room)
@@ -76,6 +77,8 @@ class Admission:
             request = Request(index, arrival_ns, prompt, output, limit, known)
             if workload.priorities is not None:
                 request.priority = int(workload.priorities[index])
+            if self._sessions is not None:
+                request.session = int(self._sessions[index])
             yield request
 
     def _known(self, part: NDArray[np.int64]) -> Iterable[list[tuple[int, int]]]:

@@ -132,6 +132,14 @@ class Cohort:
         self._scheduled += 1
         return CohortStep(place, sequences, context_sum, self.drafts + 1)
 
+    def peek(self) -> CohortStep | None:
+        """The next step, where nobody ends in it and there are blocks for all."""
+        place = self._scheduled
+        sequences, context_sum, blocks = self._sums[:3, place - self._first].tolist()
+        if place in self._ends or blocks > self._manager.pool.free:
+            return None
+        return CohortStep(place, sequences, context_sum, self.drafts + 1)
+
     def leaving(self, place: int) -> list[Said]:
         """Those whose last token came out in a step, each itself again."""
         left = self._ends.pop(place, [])
@@ -185,10 +193,7 @@ class Cohort:
         if count:
             manager.grant(member.request, self._spare[-count:])
             del self._spare[-count:]
-        if self._ahead:
-            filled = path[heard] - (scheduled - heard < 2)
-        else:
-            filled = path[scheduled - 1]
+        filled = path[heard] - (scheduled - heard < 2) if self._ahead else path[scheduled - 1]
         manager.cache_blocks(member.request, filled)
 
     def _column(self, steps: int) -> int:

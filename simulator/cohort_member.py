@@ -49,11 +49,14 @@ class CohortMember:
         added = np.zeros((ROWS, rides), dtype=np.int64)
         before = np.array(self.path)
         blocks = -(-(np.array(self._known[:rides]) + reach) // block_size)
+        np.maximum(blocks, self.held, out=blocks)
         added[SEQUENCES] = 1
         added[CONTEXT] = before[:rides] - 1
-        added[BLOCKS] = np.diff(np.maximum(blocks, self.held), prepend=self.held)
+        added[BLOCKS] = blocks
+        added[BLOCKS, 0] -= self.held
+        added[BLOCKS, 1:] -= blocks[:-1]
         added[HEARD, :goes_on] = 1
-        added[TOKENS, :goes_on] = np.diff(before[: goes_on + 1])
+        added[TOKENS, :goes_on] = before[1 : goes_on + 1] - before[:goes_on]
         return added
 
     def taken(self, scheduled: int, block_size: int) -> int:

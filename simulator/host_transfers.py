@@ -31,8 +31,10 @@ class HostTransfers:
         self.to_host, self.to_gpu = to_host, to_gpu
         self._stores: deque[Transfer] = deque()
         self._loads: deque[Transfer] = deque()
-        self._known: dict[Request, range] = {}
+        self._seen: dict[Request, range] = {}
         """Which blocks of a request the tier has given to it, or been offered by it."""
+        self._next: dict[Request, int] = {}
+        """The first of its blocks that the tier has not taken in."""
 
     def poll(self, now_ns: int) -> None:
         """Take in what was over by then."""
@@ -60,22 +62,24 @@ class HostTransfers:
         self.tier.pin(run)
         end_ns = self.to_gpu.send(now_ns, blocks)
         self._loads.append(Transfer(end_ns, run))
-        known = self._known.get(request, range(start, start))
-        self._known[request] = range(min(start, known.start), start + blocks)
+        seen = self._seen.get(request, range(start, start))
+        self._seen[request] = range(min(start, seen.start), max(start + blocks, seen.stop))
+        self._next[request] = start + blocks
         return end_ns
 
-    def offer(self, request: Request, blocks: int) -> Sequence[Piece]:
+    def offer(self, request: Request, blocks: int) -> Sequence[Piece] | None:
         """Make room for what the tier lacks of the request's first `blocks`: that is to be sent.
 
-        Where there is no room they are offered again with the blocks behind them.
+        None where there is no room: they can be offered again.
         """
-        known = self._known.get(request, range(0))
-        if blocks <= known.stop:
+        first = self._next.get(request, 0)
+        if blocks <= first:
             return ()
-        run = self.tier.store(pieces(request.chain, known.stop, blocks))
-        if run is None:
-            return ()
-        self._known[request] = range(known.start, blocks)
+        seen = self._seen.get(request, range(first, first))
+        self._seen[request] = range(seen.start, max(blocks, seen.stop))
+        run = self.tier.store(pieces(request.chain, first, blocks))
+        if run is not None:
+            self._next[request] = blocks
         return run
 
     def send(self, run: Sequence[Piece], now_ns: int) -> None:
@@ -86,6 +90,7 @@ class HostTransfers:
 
     def close(self, request: Request) -> None:
         """A request is over."""
-        known = self._known.pop(request, None)
-        if known:
-            self.tier.use(pieces(request.chain, known.start, known.stop))
+        self._next.pop(request, None)
+        seen = self._seen.pop(request, None)
+        if seen:
+            self.tier.use(pieces(request.chain, seen.start, seen.stop))

@@ -32,12 +32,12 @@ class RaggedGroup(DecodeGroup):
     def join(self, request: Request) -> None:
         """Take in a request whose prompt is computed: it has slots for no more."""
         self._bases[request] = request.num_computed_tokens
-        self.size += 1
+        self.size = len(self._bases)
 
     def leave(self, request: Request) -> None:
         """Let a request go."""
         del self._bases[request]
-        self.size -= 1
+        self.size = len(self._bases)
 
     def blocks_needed(self, steps: int) -> int:
         """New blocks that the next step takes; no more of them is known."""

@@ -53,8 +53,7 @@ class Request:
         known: Sequence[tuple[int, int]] = (),
     ) -> None:
         """`known` are the extents of KV block ids that the request may share with others."""
-        self.index = index
-        self.arrival_ns = arrival_ns
+        self.index, self.arrival_ns = index, arrival_ns
         self.prompt_tokens = prompt_tokens
         self.output_tokens = output_tokens
         self.max_tokens = max_tokens
@@ -64,8 +63,7 @@ class Request:
         """Whose it is, for routers that keep a session together; None: of none that is known."""
         self.num_tokens = prompt_tokens
         """Prompt and emitted tokens; behind by the group's steps while the request decodes."""
-        self.num_computed_tokens = 0
-        self.num_blocks = 0
+        self.num_computed_tokens = self.num_blocks = 0
         self.chain = [*known, (-(index + 1) * _OWN_BLOCKS, _OWN_BLOCKS)]
         """The ids of all its KV blocks, in order: those known, then its own."""
         self.num_cached_blocks = 0
@@ -76,13 +74,11 @@ class Request:
         """Prompt tokens that were loaded from the host's memory for that, behind those."""
         self.held: list[tuple[Segment, int]] = []
         """Where those lie: each segment, and how many of them it held when this was noted."""
-        self.emitted = 0
-        self.base = 0
+        self.emitted = self.base = 0
         """Computed tokens less the decode group's step counter: constant while it decodes."""
         self.decode_end = 0
         """The decode group's step at which the last token comes out."""
-        self.num_preemptions = 0
-        self.first_run = 0
+        self.num_preemptions = self.first_run = 0
         self.scheduled_ns: int | None = None
         self.first_token_ns: int | None = None
         self.last_token_ns = 0

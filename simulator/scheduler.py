@@ -152,7 +152,7 @@ class Scheduler(ABC):
         self.group.check(decoding)
         tokens = [request.base + self.group.steps for request in decoding]
         others = [request for request in self.running if not self._decodes(request)]
-        others += self._aside()
+        others += self._others_holding()
         tokens += [self._held_tokens(request) for request in others]
         held = sum(self.blocks.blocks_for(each) for each in tokens)
         holders = [*decoding, *others]
@@ -193,7 +193,7 @@ class Scheduler(ABC):
         """Let what the request has filled be found, before it gives up its blocks."""
         self.blocks.cache(request, self._known_tokens(request) // self.limits.block_size)
 
-    def _aside(self) -> Iterable[Request]:
+    def _others_holding(self) -> Iterable[Request]:
         """Who holds blocks and does not run."""
         return ()
 

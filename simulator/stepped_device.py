@@ -13,6 +13,9 @@ from servecast.simulator.cohort import CohortStep, Said
 from servecast.simulator.scheduler_pass import SchedulerPass
 from servecast.simulator.stepped_request import SteppedRequest
 
+_MOST_PRICES = 1 << 18
+"""Prices of cohorts that are kept."""
+
 
 class DeviceStep(NamedTuple):
     """One step, on the device from `start_ns` to `end_ns`."""
@@ -25,7 +28,6 @@ class DeviceStep(NamedTuple):
     """Tokens that come out of each request, in the order of the pass."""
     ended: list[SteppedRequest]
     """Who has its last token by it, or had it before."""
-
 
     def spell_out(self, said: Iterable[Said]) -> None:
         """Name some of those who took part in it as a cohort, in the order of the pass."""
@@ -61,6 +63,8 @@ class SteppedDevice:
         self._free_ns = [0] * len(stages)
         self._group: list[SteppedRequest] = []
         self._spread = 0
+        self._alone_ns: dict[tuple[int, int, int], int] = {}
+        """Of a cohort alone, by its sequences, tokens of each, and mean context."""
 
     def run(self, decided: SchedulerPass, now_ns: int) -> DeviceStep:
         """Start a step as soon as the first stage is free, `now_ns` or later."""
@@ -81,6 +85,23 @@ class SteppedDevice:
         if any(request.is_decoding and request not in ended for request in filling):
             self._group = []  # it changes, even if who joins is preempted before the next step
         return DeviceStep(start_ns, end_ns, decided, batch, said, ended)
+
+    def alone(self, cohort: CohortStep, now_ns: int) -> tuple[int, int]:
+        """When a step of nobody but a cohort would begin and end on a device of one stage."""
+        _, sequences, context_sum, tokens = cohort
+        key = sequences, tokens, context_sum // sequences
+        step_ns = self._alone_ns.get(key)
+        if step_ns is None:
+            if len(self._alone_ns) >= _MOST_PRICES:
+                self._alone_ns.clear()
+            group = Group(tokens, sequences, context_sum, 0, True)
+            step_ns = self._alone_ns[key] = sum(self._cost.step(Batch((group,))))
+        start_ns = max(now_ns, self._free_ns[0])
+        return start_ns, start_ns + step_ns
+
+    def occupy(self, end_ns: int) -> None:
+        """Take the step that `alone` told."""
+        self._free_ns[0] = end_ns
 
     def _pass(self, batch: Batch, now_ns: int) -> tuple[int, int]:
         """When the first stage begins with a batch, and when the last is done with it."""

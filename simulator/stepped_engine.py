@@ -73,6 +73,38 @@ class SteppedEngine(TurningEngine):
         if len(held) + spare != blocks.used:
             raise AssertionError(f"{blocks.used} KV blocks in use, {len(held)} + {spare} held")
 
+    def _due(self, until: float) -> DeviceStep | None:
+        if not self._waits:
+            self._run_on(until)
+            if self.now_ns >= until:
+                return None
+        return super()._due(until)
+
+    def _run_on(self, until: float) -> None:
+        """Steps of a cohort alone, as long as nobody ends and no blocks are wanting."""
+        scheduler, device, blocks = self.scheduler, self.device, self.blocks
+        if not self._gathers or self._queue_size > 1 or not scheduler.is_cohort:
+            return
+        cohort = scheduler.cohort
+        while self.now_ns < until:
+            step = cohort.peek()
+            if step is None:
+                return
+            start_ns, end_ns = device.alone(step, self.now_ns)
+            if end_ns > until:
+                return
+            scheduler.pass_over()
+            cohort.schedule()
+            blocks.new_step_ends()
+            device.occupy(end_ns)
+            self._hear_cohort(step.place, end_ns)
+            context = step.context_sum // step.sequences
+            row = (start_ns, end_ns - start_ns, 1, step.sequences, context, 0, 0, blocks.used)
+            self.log.append(*row)
+            self.now_ns = end_ns
+            if self._checking:
+                self.check()
+
     def _schedule(self) -> DeviceStep | None:
         if self._gathers:
             said = self.scheduler.gather()
@@ -84,17 +116,23 @@ class SteppedEngine(TurningEngine):
 
     def _take(self, step: DeviceStep) -> None:
         cohort = step.decided.cohort
-        if cohort is not None:
-            step.spell_out(self.scheduler.cohort.leaving(cohort.place))
+        left = [] if cohort is None else self.scheduler.cohort.leaving(cohort.place)
+        if left:
+            step.spell_out(left)
         super()._take(step)
 
     def _hear(self, heard: list[tuple[SteppedRequest, int]], step: DeviceStep) -> None:
         super()._hear(heard, step)
-        cohort, together = self.scheduler.cohort, step.decided.cohort
-        if together is not None:
-            sequences, tokens = cohort.hear(together.place)
-            self.log.note_gaps(step.end_ns - cohort.heard_ns, sequences)
-            self.log.note_gaps(0, tokens - sequences)
-        cohort.heard_ns = step.end_ns
+        if step.decided.cohort is not None:
+            self._hear_cohort(step.decided.cohort.place, step.end_ns)
+        self.scheduler.cohort.heard_ns = step.end_ns
         if self._has_drafts:
             self.scheduler.update_draft_tokens(step.decided)
+
+    def _hear_cohort(self, place: int, now_ns: int) -> None:
+        """The clients of all members that go on have their tokens."""
+        cohort = self.scheduler.cohort
+        sequences, tokens = cohort.hear(place)
+        self.log.note_gaps(now_ns - cohort.heard_ns, sequences)
+        self.log.note_gaps(0, tokens - sequences)
+        cohort.heard_ns = now_ns

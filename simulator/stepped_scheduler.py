@@ -78,6 +78,20 @@ class SteppedScheduler(ABC):
         self.apart = self.running
         return cohort.part(self._next_drafts)
 
+    @property
+    def is_cohort(self) -> bool:
+        """Whether all there are decode together, with as many drafts in the next steps."""
+        cohort = self.cohort
+        if self.waiting or self.apart or not cohort.members:
+            return False
+        drafts = self._drafts_by_batch[len(cohort.members)]
+        return drafts == cohort.drafts and self._has_room(cohort.last_order)
+
+    def pass_over(self) -> None:
+        """A pass that has nothing to decide."""
+        self.current_step += 1
+        self._has_finished = False
+
     def _joining(self) -> list[SteppedRequest]:
         """Who could be members from the next step on."""
         cohort, threshold = self.cohort, self.options.long_prefill_token_threshold

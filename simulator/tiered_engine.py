@@ -86,25 +86,14 @@ class TieredEngine(Engine):
             self._waits = self._planned = False
             self.now_ns = self._polled_ns = self._end_ns
             return
-        began_ns = self._last_step_ns()
-        self._store_computed()
+        began_ns, first_end_ns = self._last_step_ns(), self._end_ns
+        if self._run is not None:
+            first_end_ns = self._start_ns + self._run.run_ns(self._context, 1)
         super()._commit()
         self._polled_ns = began_ns
+        self._tiered.computed(first_end_ns)
         if not self.unfinished:
             self._tiered.rest(self.now_ns, began_ns)
-
-    def _store_computed(self) -> None:
-        """Send what each step of the run has computed, at its end."""
-        run, past = self._run, self.scheduler.group.steps
-        if run is None:
-            self._tiered.computed(self._end_ns)
-            return
-        start_ns, context = self._start_ns, self._context
-        self._tiered.computed(start_ns + run.run_ns(context, 1))
-        if self._steps > 1:
-            self._tiered.fill(
-                past + 1, past + self._steps, lambda step: start_ns + run.run_ns(context, step - past)
-            )
 
 
 def tiered_engine(

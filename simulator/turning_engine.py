@@ -138,12 +138,17 @@ class TurningEngine(ABC):
         """
         until = inf if until_ns is None else until_ns
         while self._waits or self.now_ns < until:
-            step = self._awaited()
-            if step is None or step.end_ns > until:
+            step = self._due(until)
+            if step is None:
                 return
             self._take(step)
             if to_finish and self.finished:
                 return
+
+    def _due(self, until: float) -> DeviceStep | None:
+        """The next batch to wait for, where it ends at or before `until`."""
+        step = self._awaited()
+        return None if step is None or step.end_ns > until else step
 
     def _awaited(self) -> DeviceStep | None:
         """Take turns until the engine waits for a batch: that one, or None when it is idle."""

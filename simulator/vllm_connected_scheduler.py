@@ -115,7 +115,7 @@ class VllmConnectedScheduler(VllmScheduler):
         """One token of a prompt is always fetched, or computed."""
         return (request.prompt_tokens - 1) // self.limits.block_size
 
-    def _aside(self) -> Sequence[Request]:
+    def _others_holding(self) -> Sequence[Request]:
         return [*self.loading, *self.kept]
 
     def _held_tokens(self, request: Request) -> int:

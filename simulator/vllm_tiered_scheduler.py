@@ -9,11 +9,10 @@ when they have come. Who finds blocks that are under way themselves is passed ov
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from servecast.errors import InputError
 from servecast.simulator.extent_map import Piece
-from servecast.simulator.filling import Filling
 from servecast.simulator.host_transfers import HostTransfers
 from servecast.simulator.load_rule import LoadRule
 from servecast.simulator.prefix_cache import Hit
@@ -46,13 +45,14 @@ class VllmTieredScheduler(VllmScheduler):
         self._passed_over = 0
         """Requests first in line that wait for blocks under way."""
         self._wavers = False
-        """Whether somebody was left waiting of whom one of the tiers has blocks that may go."""
+        """Whether somebody was left waiting of whom the GPU has blocks that may go."""
         self._computing: list[Sequence[Piece]] = []
         """What has been offered in the last pass: it leaves when the step that it was for is over.
         """
-        self._filling = Filling(limits.block_size)
-        self._ended: dict[Request, int] = {}
-        """Who is over since the last pass, and how many full blocks it had."""
+        self._refused: dict[Request, None] = {}
+        """Whose prompt the tier has had no room for: it is offered again in every pass."""
+        self._ended: list[Request] = []
+        """Who is over since the last pass."""
 
     @property
     def held(self) -> int:
@@ -67,24 +67,12 @@ class VllmTieredScheduler(VllmScheduler):
     def schedule(self) -> tuple[list[Chunk], list[Request]]:
         """One pass: the prompt chunks of the next step beside the decode group, the preempted."""
         chunks, preempted = super().schedule()
-        steps = self.group.steps
-        for _, filled in self._filling.between(steps, steps + 1):
-            self._offer(filled)
+        for request in [each for each in self._refused if each in self.running]:
+            self._offer(request, request.prompt_tokens)
         for request, new_tokens, past_tokens in chunks:
-            full = (past_tokens + new_tokens) // self.limits.block_size
-            self._computing.append(self.transfers.offer(request, full))
+            self._offer(request, min(past_tokens + new_tokens, request.prompt_tokens))
         self._close()
         return chunks, preempted
-
-    def fill(self, first: int, last: int, at: Callable[[int], int]) -> None:
-        """Store what the group's steps from `first` up to `last` fill, each when it is over.
-
-        `at` says when a step begins. Steps of a pass of its own are no part of them.
-        """
-        for step, filled in self._filling.between(first, last):
-            self.transfers.poll(at(step - 1))
-            self._offer(filled)
-            self.computed(at(step + 1))
 
     def rest(self, now_ns: int, polled_ns: int) -> None:
         """A pass when nobody is left: its step takes no time."""
@@ -110,26 +98,19 @@ class VllmTieredScheduler(VllmScheduler):
     def horizon(self, at_most: int) -> int:
         """For how many decode steps nothing changes.
 
-        For one where somebody waits for blocks that have not left yet. And where one of the tiers
-        may lose what it has of somebody in line, while transfers are under way: what is looked for
-        then may be among them, or may not be any more.
+        For one where a prompt is offered again, or somebody waits for blocks that have not left
+        yet. And where the GPU may lose what it has of somebody in line, while transfers are under
+        way: what is looked for in the host then may be among them, or may not be any more.
         """
         leaving = any(self._computing)
         under_way = leaving or self.transfers.next_ns() is not None
         wavers = (self._passed_over and leaving) or (self._wavers and under_way)
-        return super().horizon(1 if wavers else at_most)
-
-    def update(self, chunk: Chunk) -> bool:
-        """Account a computed chunk; True when the prompt is complete and a token came out."""
-        is_complete = super().update(chunk)
-        if is_complete:
-            self._filling.add(chunk.request, self.group.steps)
-        return is_complete
+        return super().horizon(1 if wavers or self._refused else at_most)
 
     def finish(self, request: Request, *, decoding: bool) -> None:
         """Forget a request that has all its tokens, and release its blocks."""
-        self._ended[request] = 0
         super().finish(request, decoding=decoding)
+        self._ended.append(request)
 
     def _admit(self, chunks: list[Chunk], token_budget: int) -> None:
         passed_over: deque[Request] = deque()
@@ -167,10 +148,9 @@ class VllmTieredScheduler(VllmScheduler):
         request, block_size = self.waiting[0], self.limits.block_size
         hit = self._gpu_cache.find(request, (request.num_tokens - 1) // block_size)
         found = self.transfers.find(request, hit.blocks, request.num_tokens // block_size)
-        has_any = found.blocks > 0 or hit.unheld > 0
         if found.blocks and not found.is_settled:
             passed_over.append(self.waiting.popleft())
-            self._wavers |= has_any
+            self._wavers |= hit.unheld > 0
             return token_budget
         if found.blocks and self._pays_off(request, hit.blocks, found.blocks):
             if self._load(request, hit, found.blocks):
@@ -178,7 +158,7 @@ class VllmTieredScheduler(VllmScheduler):
         elif self._hold(self._gpu_cache, request, hit):
             self.waiting.popleft()
             return self._start(request, chunks, token_budget)
-        self._wavers |= has_any
+        self._wavers |= hit.unheld > 0
         return 0
 
     def _pays_off(self, request: Request, start: int, blocks: int) -> bool:
@@ -223,22 +203,23 @@ class VllmTieredScheduler(VllmScheduler):
     def _remaining(self, request: Request) -> int:
         return self.blocks.blocks_for(request.num_tokens) - request.num_blocks
 
-    def _aside(self) -> Iterable[Request]:
+    def _others_holding(self) -> Iterable[Request]:
         return self.loading
 
-    def _note_filled(self, request: Request) -> None:
-        super()._note_filled(request)
-        self._filling.remove(request)
-        if request in self._ended:
-            self._ended[request] = self._known_tokens(request) // self.limits.block_size
-
-    def _offer(self, filled: Iterable[tuple[Request, int]]) -> None:
-        for request, blocks in filled:
-            self._computing.append(self.transfers.offer(request, blocks))
+    def _offer(self, request: Request, tokens: int) -> None:
+        """Offer the blocks of a prompt's first `tokens`, which this step computes at the latest."""
+        run = self.transfers.offer(request, tokens // self.limits.block_size)
+        if run is None:
+            self._refused[request] = None
+            return
+        self._refused.pop(request, None)
+        self._computing.append(run)
 
     def _close(self) -> None:
-        """Store what is left of those who are over, and let the tier know."""
-        self._offer(self._ended.items())
+        """Let the tier know who is over."""
         for request in self._ended:
+            self._offer(request, request.prompt_tokens)
+        for request in self._ended:
+            self._refused.pop(request, None)
             self.transfers.close(request)
         self._ended.clear()

@@ -59,7 +59,7 @@ class Untimed:
         """The bucket of these contexts."""
         return self._cost.spread(contexts)
 
-    def step(self, _: Batch) -> StepTime:
+    def step(self, batch: Batch) -> StepTime:
         """Nothing."""
         return StepTime(0, 0)
 

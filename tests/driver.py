@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from servecast.primitives.step_cost import StepCost
+from servecast.simulator.any_engine import AnyEngine
 from servecast.simulator.engine import Engine
 from servecast.simulator.records import Records, merge
 from servecast.simulator.request import Request
@@ -73,7 +74,7 @@ def instants(engine: Engine, arrivals: Sequence[Arrival]) -> Iterator[tuple[int,
     raise AssertionError(f"{engine.unfinished} requests never finish")
 
 
-def records_of(engine: Engine) -> Records:
+def records_of(engine: AnyEngine) -> Records:
     """The finished requests of one engine."""
     return merge([engine.recorder])
 

@@ -87,8 +87,13 @@ def draft_places(launcher: Launcher) -> list[tuple[object, str, object]]:
     base = srt("speculative.base_spec_worker").BaseSpecWorker
     worker = type("VirtualSpecWorker", (VirtualDraftWorker, base), {"launcher": launcher})
     algorithm = srt("speculative.spec_info").SpeculativeAlgorithm
+
+    def create_worker(*_: object) -> type[Any]:
+        """Whatever the algorithm."""
+        return worker
+
     return [
-        (algorithm, "create_worker", lambda *_: worker),
+        (algorithm, "create_worker", create_worker),
         (srt("managers.overlap_utils").FutureMap, "_resolve_spec_extras", _nothing),
         (srt("mem_cache.allocation"), "assign_req_to_token_pool_func", _assign),
     ]

@@ -14,6 +14,7 @@ class OneChoice:
     def __init__(self, router: Router) -> None:
         self.is_static = router.is_static
         self._router = router
+        self._informed = router if isinstance(router, Informed) else None
         self._chosen: dict[int, int] = {}
         """The number of the replica, by the request's index."""
 
@@ -33,5 +34,5 @@ class OneChoice:
 
     def ended(self, replica: Replica, requests: Sequence[Request]) -> None:
         """Hand on to a router that keeps account whose last tokens came out."""
-        if isinstance(self._router, Informed):
-            self._router.ended(replica, requests)
+        if self._informed is not None:
+            self._informed.ended(replica, requests)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Literal
 
-from servecast.errors import InputError
+from servecast.errors import InputError, UnsupportedError
 from servecast.primitives.accelerator import Accelerator
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.kv_payload import kv_payload
@@ -61,8 +61,15 @@ class Transfer:
         if self.bw_bytes_per_s is not None:
             stated = Adapters(self.bw_bytes_per_s, number=1, node_ranks=1)
             return Network(stated, stated, replace(connector, share=1.0))
-        kind = Adapters.network if self.link == "network" else Adapters.scale_up
-        return Network(kind(prefill), kind(decode), connector)
+        if self.link == "scale_up":
+            return Network(Adapters.scale_up(prefill), Adapters.scale_up(decode), connector)
+        for device in (prefill, decode):
+            if device.network_bytes_per_s is None:
+                raise UnsupportedError(
+                    f"the network adapter of {device.name} is not known",
+                    hint="state `gb_per_s` under `transfer`",
+                )
+        return Network(Adapters.network(prefill), Adapters.network(decode), connector)
 
 
 class Way:

@@ -51,7 +51,8 @@ class OffloadingExecutor(VirtualExecutor):
         return output
 
     def _begin(self, said: Any, now_ns: int) -> None:
-        """Order the stores of the step before, and this one's loads."""
+        """Order the stores of the step before, and this one's loads. Nobody waits for stores of
+        blocks that are given to others."""
         for job_id in said.jobs_to_flush or ():
             if job_id in said.store_jobs:
                 self._unsent[job_id] = said.store_jobs.pop(job_id)

@@ -16,8 +16,8 @@ from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.link import Link
 from servecast.simulator.records import Records
-from servecast.simulator.simulate import replay
 from servecast.simulator.replica_plan import scheduler_limits
+from servecast.simulator.simulate import replay
 from servecast.timewarp import vllm_engine
 from servecast.timewarp.emulate import emulate
 from servecast.timewarp.mode import Mode
@@ -47,13 +47,17 @@ def prompts_alone(count: int, rate_per_s: float, chains: int, seed: int = 4) -> 
 
 
 SMALL = caching(max_model_len=1024, num_gpu_blocks_override=150)
+ALONE = replace(SMALL, max_num_seqs=1)
+"""Of prompts that end in the same step vLLM stores what is left in the order of a set of strings,
+which is another one in every process."""
 CASES: dict[str, tuple[Deployment, Workload, int, float]] = {
     "all fits": (SMALL, many_prefixes(150, 12.0), 100_000, 20_000.0),
     "all fits behind a slow link": (SMALL, many_prefixes(150, 12.0), 100_000, 900_000.0),
     "conversations": (SMALL, conversations(12, 8), 100_000, 50_000.0),
     "prompts alone": (SMALL, prompts_alone(200, 20.0, 12), 100_000, 100_000.0),
     "prompts alone in a small tier": (SMALL, prompts_alone(300, 20.0, 12), 300, 100_000.0),
-    "prompts alone in a tiny tier": (SMALL, prompts_alone(300, 20.0, 12), 40, 100_000.0),
+    "prompts longer than the tier": (ALONE, prompts_alone(250, 20.0, 12), 40, 100_000.0),
+    "conversations in a small tier": (SMALL, conversations(16, 8), 250, 300_000.0),
 }
 
 
@@ -83,11 +87,11 @@ def test_every_request_is_served_at_the_same_nanosecond(
     limits = replace(scheduler_limits(deployment, ledger(deployment), workload), host=host)
     cost = CompiledStepCost(deployment, RooflineSource(), HostTime())
     simulated = replay(deployment, workload, limits, cost).records
-    assert simulated.host_tokens.sum() > 1_000
+    assert simulated.host_tokens.sum() > 100
     for column in COLUMNS:
         np.testing.assert_array_equal(
             getattr(emulated, column), getattr(simulated, column), f"{name}: {column}"
         )
     found = simulated.cached_tokens + simulated.host_tokens
-    full = workload.prompt_tokens - 1
+    full = simulated.prompt_tokens - 1
     np.testing.assert_array_equal(emulated.cached_tokens, np.minimum(found, full))

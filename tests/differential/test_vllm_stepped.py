@@ -92,7 +92,7 @@ def simulated_decisions(case: Case) -> list[Decision]:
     stages = [with_drafts(case.deployment, target, SOURCE), *later]
     options = SteppedOptions.of(case.deployment)
     limits = scheduler_limits(case.deployment, ledger(case.deployment), case.workload)
-    engine = NotingEngine(limits, stages, options=options)
+    engine = NotingEngine(limits, stages, options=options, stepping=True)
     device = NotingDevice(stages, options)
     engine.note_in(device)
     serve(engine, case)

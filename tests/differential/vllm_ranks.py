@@ -145,7 +145,7 @@ class System:
             eng_start_index=0,
             lb_engines=[],
         )
-        self.cores = [_core(self, rank) for rank in range(self.ranks)]
+        self.cores: list[tuple[Any, VllmEngine]] = [_core(self, rank) for rank in range(self.ranks)]
 
     def run(self) -> None:
         loops = [self._front_end, *[partial(self._rank_loop, rank) for rank in range(self.ranks)]]
@@ -307,8 +307,9 @@ def _core(system: System, rank: int) -> tuple[Any, VllmEngine]:
 
     with patch.object(core_module, "EngineCore", started):
         engine = VllmEngine(deployment, options, serving, stepping=True)
-    core: Any = engine._core
-    engine._core = SimpleNamespace(
+    inside: Any = engine
+    core: Any = inside._core
+    inside._core = SimpleNamespace(
         preprocess_add_request=core.preprocess_add_request,
         add_request=partial(_queue, core),
         scheduler=core.scheduler,

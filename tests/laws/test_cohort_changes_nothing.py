@@ -25,6 +25,8 @@ from tests.workload_cases import Case, Drawn, cases
 
 DRAFTING = dataclasses.replace(DENSE, speculation=Speculation("ngram", 4, (0.9, 0.7, 0.4, 0.2)))
 COST = CompiledStepCost(DRAFTING, RooflineSource())
+METHODS: tuple[Method, ...] = ("draft_model", "eagle", "ngram")
+"""vLLM refuses the last ahead."""
 RANGES: tuple[Ranges, ...] = ((), ((1, 2, 4), (3, 4, 1)), ((1, 1, 0), (2, 3, 3), (4, 4, 0)))
 LONGER, BEYOND = (0, 0, 30), (0, 1, 20)
 """Tokens of the model's length beyond the longest request, and of those that clients declare."""
@@ -35,8 +37,7 @@ def options(draw: st.DrawFn) -> SteppedOptions:
     """Drafts of each method or none, by batch size or not, ahead or not, by priority or not."""
     drafts = draw(st.integers(0, 4))
     ahead = draw(st.booleans())
-    methods: tuple[Method, ...] = ("draft_model", "eagle", "ngram")[: 3 - ahead]
-    method = draw(st.sampled_from(methods))
+    method = draw(st.sampled_from(METHODS[: 3 - ahead]))
     speculation = None
     if drafts:
         chances = DRAFTING.speculation.acceptance[:drafts] if DRAFTING.speculation else ()

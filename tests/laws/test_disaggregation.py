@@ -122,6 +122,23 @@ def rows_of_index(found: Sides) -> list[int]:
     return numbers
 
 
+def test_gaps_between_tokens_add_up_to_the_time_between_first_and_last(drawn: Drawn) -> None:
+    """The one between the two sides is among them, once."""
+
+    @drawn(60)
+    @given(DRAWN_CASES, TRANSFERS, REPLICAS, st.booleans())
+    def both_agree(
+        case: Case, transfer: Transfer, replicas: tuple[int, int], central: bool
+    ) -> None:
+        found = served(sides(case.limits, COST, transfer, replicas, central=central), case.arrivals)
+        records, waited = found.records(), gaps(found)
+        assert waited.total() == int((records.output_tokens - 1).sum())
+        spent_ns = int((records.finish_ns - records.first_token_ns).sum())
+        assert sum(gap_ns * count for gap_ns, count in waited.items()) == spent_ns
+
+    both_agree()
+
+
 def test_little_s_law_holds_through_both_sides_and_the_transfer(drawn: Drawn) -> None:
     """∫ N dt = Σ T, without a tolerance: nobody is outside between the two sides."""
 

@@ -13,6 +13,7 @@ from servecast.primitives.step_cost import CompiledStepCost
 from servecast.simulator.engine import Engine
 from servecast.simulator.host_tier import HostTier
 from servecast.simulator.load_rule import LoadIfFaster
+from servecast.traces.prefixes import cut
 from tests.constant_cost import ConstantStepCost
 from tests.driver import Arrival, inter_token_ns, records_of, run
 from tests.tiers import run_tiered, transfers
@@ -109,13 +110,15 @@ def test_an_endless_tier_without_delay_finds_what_an_endless_cache_finds(drawn: 
     def both_find(case: Case) -> None:
         nonlocal loaded
         one_by_one = [
-            arrival._replace(arrival_ns=place * 10**12)
+            arrival._replace(arrival_ns=place * 10**12, known=_of_prompt(arrival))
             for place, arrival in enumerate(case.arrivals)
         ]
         endless = run(replace(case.limits, num_blocks=10**6), COST, one_by_one)
         tiered = columns(run_tiered(case.limits, COST, one_by_one, transfers(10**6)))
         assert not any(tiered["preemptions"])
-        both = [sum(pair) for pair in zip(tiered["cached_tokens"], tiered["host_tokens"], strict=True)]
+        both = [
+            sum(pair) for pair in zip(tiered["cached_tokens"], tiered["host_tokens"], strict=True)
+        ]
         last = [_last_block_too(arrival) for arrival in one_by_one]
         ideal = columns(endless)["cached_tokens"]
         for found, most, has_more in zip(both, ideal, last, strict=True):
@@ -124,6 +127,11 @@ def test_an_endless_tier_without_delay_finds_what_an_endless_cache_finds(drawn: 
 
     both_find()
     assert loaded > 5_000
+
+
+def _of_prompt(arrival: Arrival) -> tuple[tuple[int, int], ...]:
+    """The ids of a prompt's own blocks: those of outputs do not come to the host."""
+    return tuple(cut(list(arrival.known), arrival.prompt_tokens // BLOCK_SIZE))
 
 
 def _last_block_too(arrival: Arrival) -> bool:

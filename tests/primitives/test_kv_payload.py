@@ -75,6 +75,15 @@ def test_a_window_crosses_without_what_has_left_it() -> None:
     assert kv_payload(window, window, 3200).received_bytes == 80 * TOKEN_BYTES
 
 
+def test_padding_of_groups_does_not_cross() -> None:
+    """Thirteen windows beside four full layers: groups of four, the last with one layer in it."""
+    padded = toy_deployment((13, SLIDING, FFN), (4, FULL, FFN))
+    even = toy_deployment((12, SLIDING, FFN), (4, FULL, FFN))
+    more, less = (kv_payload(each, each, 3200).received_bytes for each in (padded, even))
+    window = kv_payload(one := toy_deployment((1, SLIDING, FFN)), one, 3200).received_bytes
+    assert more - less == window
+
+
 def test_a_state_crosses_once_whatever_the_length() -> None:
     mamba = LinearAttention(projection_params=1000, state_elements=4096)
     states = toy_deployment((12, mamba, FFN))

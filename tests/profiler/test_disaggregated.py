@@ -41,6 +41,14 @@ def test_ranks_that_decode_share_the_clients_of_their_worker() -> None:
     assert decode.deployment.all2all_backend == "deepep_low_latency"
 
 
+def test_labels_that_were_mended_are_named() -> None:
+    kimi = {"model": "moonshotai/Kimi-K2.5", "engine": "vllm", "gpu": "GB200-192GB"}
+    cells = {"precision": "fp4", "prefill_tp_size": "4", "prefill_attention_dp_size": "1"}
+    (found,) = Predictor().predict([pools(**kimi, **cells)])
+    assert found.reason == "prefill_tp_size 4 is attention data parallelism in vLLM's recipes"
+    assert forecast().repair == ""
+
+
 @pytest.mark.parametrize("role", ["prefill", "decode"])
 def test_a_row_that_does_not_state_a_pool_is_refused(role: str) -> None:
     with pytest.raises(UnsupportedError, match=f"without {role}_num_workers"):

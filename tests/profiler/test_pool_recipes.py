@@ -11,8 +11,10 @@ from servecast.profiler.silicon_points import SiliconPoint
 from tests.profiler.silicon_rows import point, pools
 
 
-def batch(share: int, workers: int = 4, **cells: str) -> int | None:
-    return largest_batch(pools(**cells), PoolLabels(num_workers=workers), share)
+def batch(share: int, **cells: str) -> int | None:
+    row = pools(**cells)
+    assert row.decode is not None
+    return largest_batch(row, row.decode, share)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +37,8 @@ def test_a_recipe_run_against_several_loads_has_one_batch(clients: str) -> None:
 
 def test_a_recipe_is_told_by_its_workers_too() -> None:
     cells = {"precision": "fp4", "isl": "8192", "concurrency": "5"}
-    assert batch(1, workers=5, **cells) == 4
-    assert batch(1, workers=4, **cells) == 1
+    assert batch(1, decode_num_workers="5", **cells) == 4
+    assert batch(1, decode_num_workers="4", **cells) == 1
 
 
 @pytest.mark.parametrize(

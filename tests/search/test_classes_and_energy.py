@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from servecast.search.estimated import floor
+from servecast.search.estimated import floors
 from servecast.search.recommend import recommend
 from servecast.search.replay import bench_arguments
 from servecast.simulator.slo import parse_slo
@@ -44,8 +44,8 @@ def test_the_floor_of_all_prompts_rules_nothing_out_for_a_class() -> None:
     one = candidate(KNOWN)
     asked = evaluator(with_classes(), "short: ttft:p95 < 1ms")
     priced = asked.estimate([one], [1])
-    assert floor(priced, 0, parse_slo("ttft:p95 < 1ms")) is not None
-    assert floor(priced, 0, parse_slo("short: ttft:p95 < 1ms")) is None
+    assert floors(priced, parse_slo("ttft:p95 < 1ms")) is not None
+    assert floors(priced, parse_slo("short: ttft:p95 < 1ms")) is None
     assert asked.answer(one).rung == "simulate"
 
 

@@ -20,7 +20,9 @@ OPTIONS = st.fixed_dictionaries(
         "max_model_len": st.integers(1, 131072),
         "max_num_seqs": st.lists(st.integers(1, 512), min_size=1, max_size=3, unique=True),
         "gpu_memory_utilization": st.floats(0.01, 1.0),
-        "routing": st.sampled_from(["round_robin", "central_queue", "power_of_two", "prefix_affinity"]),
+        "routing": st.sampled_from(
+            ["round_robin", "central_queue", "power_of_two", "prefix_affinity"]
+        ),
         "num_gpu_blocks_override": st.none() | st.integers(1, 10**6),
     },
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +39,7 @@ def test_what_is_found_is_what_a_table_of_pairs_finds(texts: list[list[int]]) ->
     cache = BigramCache(1000, PAGE)
     for index, text in enumerate(texts):
         ids = [names.setdefault(tuple(text[: at + 1]), 7 * len(names)) for at in range(len(text))]
-        pairs = list(zip(ids, ids[1:], strict=False))
+        pairs = list(pairwise(ids))
         expected = 0
         while expected < len(pairs) and pairs[expected] in known:
             expected += 1

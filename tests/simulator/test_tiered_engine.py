@@ -24,7 +24,8 @@ LIMITS = SchedulerLimits(4, 64, 128, num_blocks=8, enable_prefix_caching=True)
 
 
 def ttft_ns(engine: TieredEngine) -> list[int]:
-    return records_of(engine).ttft_ns.tolist()
+    found: list[int] = records_of(engine).ttft_ns.tolist()
+    return found
 
 
 def test_what_the_gpu_has_lost_comes_from_the_host() -> None:

@@ -24,6 +24,7 @@ RANKS = replace(
 NGRAM = Speculation("ngram", 2, (0.6, 0.4))
 BY_BATCH = replace(NGRAM, num_speculative_tokens_per_batch_size=((1, 8, 2), (9, 64, 1)))
 SGLANG = replace(DENSE, engine="sglang", speculation=NGRAM)
+MIXED = SglangPolicy(enable_mixed_chunk=True)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,10 @@ SGLANG = replace(DENSE, engine="sglang", speculation=NGRAM)
     [
         (replace(DENSE, pipeline_parallel_size=2, speculation=NGRAM), "over pipeline stages"),
         (replace(DENSE, engine="transformers", speculation=NGRAM), "of transformers"),
-        (replace(SGLANG, policy=SglangPolicy(enable_mixed_chunk=True)), "beside enable_mixed_chunk"),
+        (
+            replace(SGLANG, policy=MIXED),
+            "beside enable_mixed_chunk",
+        ),
         (replace(SGLANG, speculation=BY_BATCH), "sglang by num_speculative_tokens_per_batch_size"),
         (replace(DENSE, engine="trtllm", pipeline_parallel_size=2), "pipeline_parallel_size 2"),
         (replace(DENSE, data_parallel_size=2), "engines of their own"),

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from servecast.primitives.deployment import Routing
 from servecast.simulator.fleet.routers import ROUTERS, router_of
 from servecast.simulator.request import Request
 from servecast.timewarp.arrivals import Arrivals, ClosedLoop, OpenLoop
@@ -22,7 +23,7 @@ def requests(arrivals: list[int]) -> Iterator[Request]:
     return (Request(index, ns, 1, 1, 1) for index, ns in enumerate(arrivals))
 
 
-def serve(clients: Arrivals, routing: str, replicas: int, services: list[int]) -> Served:
+def serve(clients: Arrivals, routing: Routing, replicas: int, services: list[int]) -> Served:
     """Engines that serve one request at a time, as long as `services` says in turn."""
     clock, served = SharedClock(), Served()
     router = router_of(routing, clock.now_ns)
@@ -75,7 +76,7 @@ def test_a_replica_that_waits_for_nobody_is_woken_by_what_another_one_finishes()
 
 
 @pytest.mark.parametrize("routing", ROUTERS)
-def test_all_are_served_and_nobody_waits_for_ever(routing: str) -> None:
+def test_all_are_served_and_nobody_waits_for_ever(routing: Routing) -> None:
     clients = ClosedLoop(requests([0] * 50), concurrency=7, think_ns=3)
     found = serve(clients, routing, 4, [3, 1, 4, 1, 5, 9, 2, 6])
     assert [index for index, _, _ in found] == list(range(50))

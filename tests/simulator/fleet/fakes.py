@@ -24,7 +24,9 @@ class Fake:
         return self.used
 
 
-def asks(index: int, *extents: tuple[int, int], own: int = 0, session: int | None = None) -> Request:
+def asks(
+    index: int, *extents: tuple[int, int], own: int = 0, session: int | None = None
+) -> Request:
     """A request whose prompt is these blocks, and as many of its own."""
     tokens = (sum(length for _, length in extents) + own) * BLOCK
     request = Request(index, 0, tokens or 1, 10, 10, extents)

@@ -9,6 +9,7 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from servecast.primitives.deployment import Routing
 from servecast.primitives.roofline import RooflineSource
 from servecast.primitives.step_cost import CompiledStepCost, StepCost
 from servecast.simulator.async_engine import AsyncEngine
@@ -57,7 +58,7 @@ def run_all(env: simpy.Environment, engines: list[Engine]) -> None:
 
 
 def serve_open(
-    engines: list[Engine], routing: str, arrivals: list[Arrival] | tuple[Arrival, ...]
+    engines: list[Engine], routing: Routing, arrivals: list[Arrival] | tuple[Arrival, ...]
 ) -> Records:
     env = simpy.Environment(initial_time=0)
     cluster = Cluster(env, engines, router_of(routing, lambda: int(env.now)))
@@ -70,7 +71,7 @@ def serve_open(
 
 def serve_closed(
     engines: list[Engine],
-    routing: str,
+    routing: Routing,
     arrivals: list[Arrival] | tuple[Arrival, ...],
     concurrency: int,
     think_ns: int,
@@ -122,7 +123,7 @@ def test_a_central_queue_prefers_the_least_loaded_and_then_the_lowest() -> None:
 
 @EXAMPLES
 @given(case=cases(), routing=ROUTINGS)
-def test_one_replica_behind_a_router_is_the_engine_alone(case: Case, routing: str) -> None:
+def test_one_replica_behind_a_router_is_the_engine_alone(case: Case, routing: Routing) -> None:
     alone = run(case.limits, COST, case.arrivals)
     engines = engines_of(case.limits, COST, 1)
     assert rows(serve_open(engines, routing, case.arrivals)) == rows(records_of(alone))
@@ -131,7 +132,7 @@ def test_one_replica_behind_a_router_is_the_engine_alone(case: Case, routing: st
 @EXAMPLES
 @given(case=cases(), routing=ROUTINGS, replicas=st.integers(2, 3))
 def test_replicas_that_skip_equal_replicas_that_step(
-    case: Case, routing: str, replicas: int
+    case: Case, routing: Routing, replicas: int
 ) -> None:
     skipping = engines_of(case.limits, COST, replicas)
     stepping = [Engine(case.limits, COST, replica, stepping=True) for replica in range(replicas)]
@@ -142,7 +143,7 @@ def test_replicas_that_skip_equal_replicas_that_step(
 @EXAMPLES
 @given(cases(), ROUTINGS, REPLICAS, CONCURRENCY, THINK_NS)
 def test_clients_of_a_closed_loop_see_the_same_from_both(
-    case: Case, routing: str, replicas: int, concurrency: int, think_ns: int
+    case: Case, routing: Routing, replicas: int, concurrency: int, think_ns: int
 ) -> None:
     skipping = engines_of(case.limits, STEP, replicas)
     stepping = [Engine(case.limits, STEP, replica, stepping=True) for replica in range(replicas)]
@@ -154,7 +155,7 @@ def test_clients_of_a_closed_loop_see_the_same_from_both(
 @EXAMPLES
 @given(cases(), ROUTINGS, REPLICAS, CONCURRENCY, THINK_NS)
 def test_each_finish_is_followed_by_an_arrival_a_think_time_later(
-    case: Case, routing: str, replicas: int, concurrency: int, think_ns: int
+    case: Case, routing: Routing, replicas: int, concurrency: int, think_ns: int
 ) -> None:
     """So never more than `concurrency` requests are inside, and no fewer while clients think not.
 

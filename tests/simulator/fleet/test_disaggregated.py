@@ -17,6 +17,7 @@ from servecast.simulator.fleet.outages import Outage
 from servecast.simulator.fleet.simulate_fleet import simulate_fleet
 from servecast.simulator.fleet.transfer import Transfer
 from servecast.simulator.scheduler import SchedulerLimits
+from servecast.traces.classes import Classes
 from servecast.traces.reshape import closed_loop
 from servecast.traces.workload import Workload
 from tests.constant_cost import ConstantStepCost
@@ -201,6 +202,27 @@ def test_clients_of_a_closed_loop_send_the_next_request_when_the_last_token_is_o
     arrivals, finishes = result.records.arrival_ns, np.sort(result.records.finish_ns)
     assert len(result.records) == 40
     assert np.sort(arrivals)[3:].tolist() == (finishes[:37] + 1_000_000).tolist()
+
+
+def test_pools_of_one_role_may_differ() -> None:
+    prompts, outputs = fleet().pools
+    wide = Pool("wide", replace(DENSE, tensor_parallel_size=2), "prefill")
+    result = simulate_fleet(Fleet((prompts, wide, outputs)), workload())
+    computed = [
+        len(member.engine.recorder.rows.column("index"))
+        for member in result.members
+        if member.pool.role == "prefill"
+    ]
+    assert computed == [20, 20]
+    assert len(result.records) == 40
+
+
+def test_some_classes_may_be_served_apart_and_others_whole() -> None:
+    apart = tuple(replace(pool, classes=("chat",)) for pool in fleet().pools)
+    mixed = replace(workload(), classes=Classes.of(["chat", "code"] * 20))
+    result = simulate_fleet(Fleet((*apart, Pool("whole", DENSE))), mixed)
+    whole = result.records.replica == 3
+    assert whole.tolist() == [False, True] * 20
 
 
 def test_roles_must_leave_a_way_through() -> None:

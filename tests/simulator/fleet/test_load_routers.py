@@ -28,6 +28,7 @@ def test_the_heap_finds_whom_a_scan_of_all_would_find(actions: list[tuple[str, i
     for index, (what, number) in enumerate(actions):
         if what == "send":
             chosen = router.route(replicas, asks(index))
+            assert chosen is not None
             assert chosen is scanned(replicas)
             chosen.outstanding += 1 + number % 3  # others may send to it too
         elif what == "end":

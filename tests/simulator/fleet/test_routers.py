@@ -19,8 +19,12 @@ from tests.simulator.fleet.fakes import Fake, asks, fakes
 EXAMPLES = settings(max_examples=40, derandomize=True, deadline=None)
 STALE = RoutingOptions(refresh_ms=50.0)
 Kind = tuple[Routing, RoutingOptions]
-KINDS: list[Kind] = [(routing, RoutingOptions()) for routing in ROUTERS]
-KINDS += [(each, STALE) for each in ROUTERS if read_by(each, STALE) == STALE]
+KINDS: list[Kind] = [
+    (routing, options)
+    for options in (RoutingOptions(), STALE)
+    for routing in ROUTERS
+    if read_by(routing, options) == options
+]
 
 
 @st.composite

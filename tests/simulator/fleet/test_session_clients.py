@@ -31,7 +31,7 @@ from tests.toy_deployments import WINDOWED
 
 STEP_NS = 10
 STEP = ConstantStepCost(STEP_NS)
-ROUTINGS: tuple[Routing, ...] = ("round_robin", "central_queue")
+ROUTINGS: tuple[Routing, ...] = ("round_robin", "central_queue", "sticky_sessions")
 COST = CompiledStepCost(WINDOWED, RooflineSource())
 LIMITS = SchedulerLimits(4, 64, 256, 64, 16)
 EXAMPLES = settings(max_examples=40, derandomize=True, deadline=None)
@@ -187,3 +187,13 @@ def test_what_cannot_serve_sessions_refuses_them_by_name() -> None:
         refuse_sessions(workload)
     with pytest.raises(UnsupportedError, match="`w` has sessions, which are not searched for"):
         Traffic.of(workload, 256)
+
+
+@EXAMPLES
+@given(workload=sessions())
+def test_a_sticky_session_is_served_by_one_replica(workload: Workload) -> None:
+    records = serve(workload, COST, "sticky_sessions").records
+    assert workload.sessions is not None
+    numbers = workload.sessions.numbers()[records.index]
+    for number in set(numbers.tolist()):
+        assert len(set(records.replica[numbers == number].tolist())) == 1

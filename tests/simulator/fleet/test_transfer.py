@@ -64,6 +64,6 @@ def test_impossible_links_are_refused(changes: dict[str, float]) -> None:
 
 def test_an_accelerator_without_a_known_network_needs_a_stated_one() -> None:
     unknown = replace(DENSE, accelerator=replace(DEVICE, network_bytes_per_s=None))
-    with pytest.raises(UnsupportedError):
+    with pytest.raises(UnsupportedError, match="network adapter of toy is not known"):
         Way(Transfer(), unknown, DENSE)
     Way(Transfer(bw_bytes_per_s=1e9), unknown, DENSE)
