@@ -139,12 +139,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--html", type=Path, help="draw the curves into this file")
     parser.add_argument("--model", default="", help="only models whose name holds this")
+    parser.add_argument("--rates", type=float, nargs="+", choices=LADDER, default=list(LADDER))
     asked = parser.parse_args()
     drawn, gained = dict[str, list[Row]](), dict[str, str]()
     for server, seen in sorted(measured().items()):
         if asked.model in server.model:
-            said = {arm: simulated(server, arm, tuple(LADDER)) for arm in ARMS}
-            drawn[server.title] = rows = comparison(seen, said, tuple(LADDER))
+            said = {arm: simulated(server, arm, asked.rates) for arm in ARMS}
+            drawn[server.title] = rows = comparison(seen, said, asked.rates)
             show(server.title, rows)
             there, here = gains(rows)
             gained[server.title] = f"{there:.2f} measured, {here:.2f} simulated"

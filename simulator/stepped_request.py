@@ -57,10 +57,9 @@ class SteppedRequest:
         self.next_decode_eligible_step = 0
         self.settled_tokens = 0
         """Up to so many it has KV slots, and none of its blocks becomes full."""
-        self.is_running = False
+        self.is_running = self.is_finished = False
         self.order = 0
         """Which one it was of all that were admitted."""
-        self.is_finished = False
         self.computed = 0
         """On the device: tokens in the KV cache."""
         self.said = request.prompt_tokens

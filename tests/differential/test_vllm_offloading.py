@@ -57,7 +57,7 @@ CASES: dict[str, tuple[Deployment, Workload, int, float]] = {
     "prompts alone": (SMALL, prompts_alone(200, 20.0, 12), 100_000, 100_000.0),
     "prompts alone in a small tier": (SMALL, prompts_alone(300, 20.0, 12), 300, 100_000.0),
     "prompts longer than the tier": (ALONE, prompts_alone(250, 20.0, 12), 40, 100_000.0),
-    "conversations in a small tier": (SMALL, conversations(16, 8), 250, 300_000.0),
+    "conversations in a small tier": (ALONE, conversations(16, 8), 250, 300_000.0),
 }
 
 

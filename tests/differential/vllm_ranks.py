@@ -148,7 +148,8 @@ class System:
         self.cores: list[tuple[Any, VllmEngine]] = [_core(self, rank) for rank in range(self.ranks)]
 
     def run(self) -> None:
-        loops = [self._front_end, *[partial(self._rank_loop, rank) for rank in range(self.ranks)]]
+        loops: list[Callable[[], None]] = [self._front_end]
+        loops += [partial(self._rank_loop, rank) for rank in range(self.ranks)]
         try:
             self.clock.run(loops)
         finally:
@@ -204,7 +205,7 @@ class System:
         asked = SimpleNamespace(
             request_id=f"{request.index:09}", data_parallel_rank=None, pooling_params=None
         )
-        rank = self._client.get_core_engine_for_request(self._balancer, asked)
+        rank: int = self._client.get_core_engine_for_request(self._balancer, asked)
         self.cores[rank][1].add(request)
         if not self._front_runs:
             self._front_runs = True

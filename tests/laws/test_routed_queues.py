@@ -74,11 +74,10 @@ def test_a_random_router_makes_queues_of_one_server_each() -> None:
 
 
 @pytest.mark.slow
-def test_one_queue_waits_as_erlang_c_says_and_the_shortest_queue_somewhat_longer() -> None:
-    theory = erlang_c(2.8, 4) / (4 - 2.8)
-    agrees(waits_s(serve("central_queue", 2.8, 1_000_000, 4)), theory)
-    shortest = float(waits_s(serve("least_outstanding", 2.8, 200_000, 4)).mean())
-    assert theory < shortest < 0.7 / (1 - 0.7)
+def test_the_shortest_queue_waits_between_one_queue_and_one_server_each() -> None:
+    """Between Erlang's C and M/M/1; that one queue is the former, `test_queues` holds."""
+    shortest = float(waits_s(serve("least_outstanding", 2.8, 150_000, 4)).mean())
+    assert erlang_c(2.8, 4) / (4 - 2.8) < shortest < 0.7 / (1 - 0.7)
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)

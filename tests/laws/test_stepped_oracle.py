@@ -42,6 +42,7 @@ def served(
             engine.advance(each.arrival_ns)
             engine.submit(request, each.arrival_ns)
     engine.advance(until_ns)
+    engine.scheduler.cohort.part(0)  # what each stands at is its own again
     waiting = engine.scheduler.waiting
     queued = [waiting.pop_request() for _ in range(len(waiting))]
     return engine, [*engine.scheduler.running, *queued]

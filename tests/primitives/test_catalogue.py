@@ -134,7 +134,8 @@ def test_entries_have_only_keys_that_are_read() -> None:
     devices, specs = raw("accelerators.yaml"), raw("models.yaml")
     device_keys = {
         "aliases", "vendor", "kind", "memory_gib", "memory_gb", "bandwidth_tb_per_s", "tflops",
-        "link", "network_gbit_per_s", "tdp_w", "usd_per_hour", "confidence", "sources",
+        "link", "network_gbit_per_s", "host_gb_per_s", "tdp_w", "idle_w", "usd_per_hour",
+        "confidence", "sources",
     }  # fmt: skip
     spec_keys = {
         "aliases", "quantized", "architecture", "hidden", "vocab", "tie_embeddings",

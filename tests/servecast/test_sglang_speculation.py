@@ -10,7 +10,7 @@ from servecast.domain import deployment
 from servecast.loading import loads
 from servecast.search.sglang_arguments import arguments
 from tests.command import run, write
-from tests.servecast.test_speculation_options import faults
+from tests.servecast.minimal import faults
 
 SCENARIO = """\
 model: meta-llama/Llama-3.1-8B-Instruct
