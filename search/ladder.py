@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servecast.search.answers import Answer
+from servecast.search.equals import equals
 from servecast.search.evaluator import Evaluator
 from servecast.search.points import Points, points_of
 from servecast.search.race import Race, logarithms
@@ -115,6 +116,8 @@ def _run(
         answer = evaluator.simulated(candidate, int(points.replicas[row]))
         off += np.abs(logarithms(answer, evaluator.slos) - expected[0]).tolist()
         race.learn(row, answer)
+        if answer.result is not None:
+            race.spare(equals(points, row, answer.result))
         if progress is not None:
             progress(len(race.seen), trials)
     return Rung(name, len(race.seen), _typical(off), race.stopped or "as many as were asked for")

@@ -53,8 +53,8 @@ def search(
     """Look at `trials` points at most on each rung; the same seed looks at the same.
 
     What is hardly worth a climb, or no larger than TPE's trials, is answered whole, in the
-    estimate's order. TPE knows choices alone, each answered at its best number of replicas; infeasible combinations that
-    it draws are told as such, free of charge.
+    estimate's order. TPE knows choices alone, each answered at its best number of replicas;
+    infeasible combinations that it draws are told as such, free of charge.
     """
     if len(candidates) > min(trials, WHOLE) and sampler == "ladder":
         found = climb(evaluator, candidates, trials=trials, seed=seed, progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,28 @@ class Points:
     """Where each lies: its choice and its load, every axis from 0 to 1."""
     hopeless: NDArray[np.bool_]
     """Overloaded, or slower without any load than an SLO allows: by the estimate alone."""
+    families: dict[str, dict[object, NDArray[np.intp]]] = field(default_factory=dict, repr=False)
+    """Rows that are alike but for a dimension, once somebody asked."""
 
     def __len__(self) -> int:
         return len(self.replicas)
+
+    def siblings(self, row: int, dimension: str) -> NDArray[np.intp]:
+        """The points that differ from one in a dimension of their choice alone, itself included."""
+        return self._families(dimension)[self._family(row, dimension)]
+
+    def _families(self, dimension: str) -> dict[object, NDArray[np.intp]]:
+        if dimension not in self.families:
+            found: dict[object, list[int]] = {}
+            for row in range(len(self)):
+                found.setdefault(self._family(row, dimension), []).append(row)
+            self.families[dimension] = {key: np.array(rows) for key, rows in found.items()}
+        return self.families[dimension]
+
+    def _family(self, row: int, dimension: str) -> object:
+        choice = self.candidates[self.candidate[row]].choice
+        rest = tuple(value for name, value in choice.items() if name != dimension)
+        return (int(self.replicas[row]), rest)
 
 
 def points_of(evaluator: Evaluator, candidates: Sequence[Candidate]) -> Points:

@@ -89,6 +89,10 @@ class Race:
                 error = found[column] - self._forecast[row, column]
                 correction.learn(self._points.places[row], error)
 
+    def spare(self, rows: NDArray[np.intp]) -> None:
+        """These are answered already, by a point like them."""
+        self._alive[rows] = False
+
     def corrected(self, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """What is expected of each column at these points, and its standard deviation."""
         means, deviations = (
