@@ -1,8 +1,8 @@
 """How near `recommend` comes to the true optimum of spaces that are simulated whole.
 
 Every point of a scenario's space is simulated, at its best number of replicas. The climb, plain TPE
-and random search then each get as many looks as 5 % of the points. A gap is the share by which the objective
-of the best deployment found is worse than the optimum.
+and random search then each get as many looks as 5 % of the points. A gap is the share by which the
+objective of the best deployment found is worse than the optimum.
 """
 
 from __future__ import annotations

@@ -65,16 +65,16 @@ class StepCosts:
     def _grow(self, deployment: Deployment) -> bool:
         """Make room for the deployment's limits; whether there was too little."""
         key = step_cost_key(deployment)
-        known = self._largest.get(key, deployment)
-        grown = replace(
-            known,
-            max_num_seqs=max(known.max_num_seqs, deployment.max_num_seqs),
-            max_num_batched_tokens=max(
-                known.max_num_batched_tokens, deployment.max_num_batched_tokens
-            ),
-        )
-        self._largest[key] = grown
-        return grown != known
+        known = self._largest.get(key)
+        if known is None:
+            self._largest[key] = deployment
+            return True
+        seqs = max(known.max_num_seqs, deployment.max_num_seqs)
+        tokens = max(known.max_num_batched_tokens, deployment.max_num_batched_tokens)
+        if (seqs, tokens) == (known.max_num_seqs, known.max_num_batched_tokens):
+            return False
+        self._largest[key] = replace(known, max_num_seqs=seqs, max_num_batched_tokens=tokens)
+        return True
 
 
 def step_cost_key(deployment: Deployment) -> Key:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf, isnan
 
 import numpy as np
@@ -19,9 +18,13 @@ def price_per_million(objective: Objective, deployment: Deployment, output_rate:
 
     The energy is at most that: as if every GPU drew all it can.
     """
+    return deployment.gpus * hourly(objective, deployment) / 3600.0 / output_rate * 1e6
+
+
+def hourly(objective: Objective, deployment: Deployment) -> float:
+    """What a GPU spends in an hour: USD, Wh, or itself."""
     prices = {"cost": deployment.usd_per_gpu_hour, "energy": deployment.accelerator.tdp_w}
-    price = prices.get(objective.name, 1.0)
-    return deployment.gpus * (price or 0.0) / 3600.0 / output_rate * 1e6
+    return prices.get(objective.name, 1.0) or 0.0
 
 
 def floors(priced: Estimate, slo: Slo) -> Floats | None:
@@ -45,16 +48,15 @@ def slo_values(priced: Estimate, slo: Slo) -> Floats:
 
 
 def objective_values(
-    priced: Estimate, objective: Objective, deployments: Sequence[Deployment]
+    priced: Estimate, objective: Objective, gpus: Floats, prices: Floats
 ) -> Floats:
     """The estimate of an objective, for each deployment; NaN where there is none.
 
-    Goodput is at most the rate of requests.
+    `gpus` are all that each occupies, `prices` those of `hourly`. Goodput is at most the rate of
+    requests.
     """
     if objective.name in SPENT:
-        rates = priced.output_rate.tolist()
-        pairs = zip(deployments, rates, strict=True)
-        return np.array([price_per_million(objective, one, rate) for one, rate in pairs])
+        return gpus * prices / 3600.0 / priced.output_rate * 1e6
     if objective.name in ("throughput", "goodput"):
         return priced.output_rate if objective.name == "throughput" else priced.request_rate
     return _latencies(priced, objective.name, objective.percentile)
@@ -83,7 +85,8 @@ def objective_value(
     """The same for one of them; where there is none, the worst there is."""
     if objective.name in SPENT:
         return price_per_million(objective, deployment, float(priced.output_rate[row]))
-    value = float(objective_values(priced, objective, ())[row])
+    unasked = np.zeros_like(priced.output_rate)
+    value = float(objective_values(priced, objective, unasked, unasked)[row])
     if isnan(value):
         return 1e9 if objective.direction == "minimise" else 0.0
     return min(value, 1e9)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servecast.search.estimate import Estimate
-from servecast.search.estimated import objective_values, slo_values
+from servecast.search.estimated import hourly, objective_values, slo_values
 from servecast.search.evaluator import Evaluator
 from servecast.search.space import Candidate
 
@@ -75,9 +75,11 @@ def points_of(evaluator: Evaluator, candidates: Sequence[Candidate]) -> Points:
 def _forecast(
     evaluator: Evaluator, rows: Sequence[Candidate], replicas: Ints, priced: Estimate
 ) -> Floats:
-    pairs = zip(rows, replicas.tolist(), strict=True)
-    deployments = [each.with_replicas(count) for each, count in pairs]
-    columns = [objective_values(priced, each, deployments) for each in evaluator.objectives]
+    gpus = replicas * np.array([row.deployment.gpus_per_replica for row in rows], dtype=np.float64)
+    columns: list[Floats] = []
+    for objective in evaluator.objectives:
+        prices = np.array([hourly(objective, row.deployment) for row in rows])
+        columns.append(objective_values(priced, objective, gpus, prices))
     columns += [slo_values(priced, slo) for slo in evaluator.slos]
     values = np.column_stack(columns)
     known = np.isfinite(values) & (values > 0)
