@@ -174,8 +174,8 @@ def found_by(answer: Recommendation) -> str:
 def _climbed(answer: Recommendation) -> str:
     cut = sum(answer.cut.values())
     lines = [
-        f"{counted(answer.choices, 'choice')}: {cut} would not start; the estimate priced "
-        f"{counted(answer.rungs[0].points, 'point')} of {answer.priced}"
+        f"{counted(answer.choices, 'choice')}: {cut} would not start, {answer.priced} priced by "
+        f"the estimate, at {counted(answer.rungs[0].points, 'number')} of replicas in all"
     ]
     lines += [
         f"{rung.name}: {counted(rung.points, 'point')}, {rung.disagreement:.1%} off what was "

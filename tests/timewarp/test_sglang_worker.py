@@ -15,7 +15,14 @@ from servecast.timewarp.device import VirtualDevice
 from servecast.timewarp.oracle import END
 from servecast.timewarp.served import Served
 from servecast.timewarp.serving import Serving
-from servecast.timewarp.sglang_worker import Launcher, Limits, Mode, Req, VirtualModule
+from servecast.timewarp.sglang_worker import (
+    Launcher,
+    Limits,
+    Mode,
+    Req,
+    VirtualModule,
+    last_tokens,
+)
 from tests.constant_cost import ConstantStepCost
 
 STEP_NS = 1000
@@ -91,7 +98,7 @@ class Bench:
         """Prompts (request, tokens, after so many)."""
         reqs = [self.reqs[row] for row, _, _ in chunks]
         lens, past = [count for _, count, _ in chunks], [past for _, _, past in chunks]
-        return self.launcher.launch(FakeBatch(reqs, FakeMode(True), lens, past))
+        return last_tokens(self.launcher.launch(FakeBatch(reqs, FakeMode(True), lens, past)))
 
     def text(self, row: int, start: int, count: int) -> list[int]:
         """What a request says, its prompt being 10 tokens."""
@@ -99,7 +106,8 @@ class Bench:
 
     def decode(self, *rows: int) -> list[int]:
         """A token each."""
-        return self.launcher.launch(FakeBatch([self.reqs[row] for row in rows], FakeMode(False)))
+        batch = FakeBatch([self.reqs[row] for row in rows], FakeMode(False))
+        return last_tokens(self.launcher.launch(batch))
 
 
 def test_a_chunk_says_nothing_until_the_prompt_is_in() -> None:
