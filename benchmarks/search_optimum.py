@@ -99,7 +99,7 @@ def row(name: str, text: str) -> Row:
         "climb's gap %": 100 * one.gap(climbed.answers),
         "TPE's gap %": 100 * one.gap(sampled.answers),
         "TPE's simulations": other.simulations,
-        "random's gap %": 100 * one.gap([one.answers[each] for each in drawn]),
+        "random's gap %": 100 * one.gap([one.answers[int(each)] for each in drawn]),
         "climb's CPU s": spent_s,
     }
 

@@ -17,7 +17,7 @@ def expected_improvement(best: float, mean: Floats, sd: Floats) -> Floats:
     gap = best - mean
     scaled = gap / sd
     density = np.exp(-0.5 * scaled**2) / np.sqrt(2 * np.pi)
-    return np.maximum(gap * ndtr(scaled) + sd * density, 0.0)
+    return np.asarray(np.maximum(gap * ndtr(scaled) + sd * density, 0.0))
 
 
 def chance_below(limit: float, mean: Floats, sd: Floats) -> Floats:

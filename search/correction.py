@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +89,9 @@ def _fit(known: Floats, errors: Floats, doubt: float) -> _Fit:
     pull = solve @ (errors - mean)
     square = PRIOR_LOOKS * doubt**2 + float((errors - mean) @ pull)
     variance = square / (PRIOR_LOOKS + count)
-    likelihood = -0.5 * (np.linalg.slogdet(system)[1] + (PRIOR_LOOKS + count) * np.log(variance))
-    return _Fit(known, solve, mean, pull, variance, float(likelihood))
+    size = float(np.linalg.slogdet(system)[1])
+    likelihood = -0.5 * (size + (PRIOR_LOOKS + count) * log(variance))
+    return _Fit(known, np.asarray(solve, np.float64), mean, pull, variance, likelihood)
 
 
 def _reaches(known: Floats, errors: Floats, doubt: float) -> Floats:

@@ -19,7 +19,7 @@ def equals(points: Points, row: int, result: Result) -> NDArray[np.intp]:
     with a prefix cache (what it forgets depends on the pool), nor where a plain cache stands for
     a hybrid one.
     """
-    mine, deployed = points.candidates[points.candidate[row]], result.deployment
+    mine, deployed = points.candidate_at(row), result.deployment
     most, blocks = _most_at_once(result), result.peak_blocks
     told = (
         deployed.engine == "vllm"

@@ -103,7 +103,8 @@ class Evaluator:
             least = floors(priced, slo)
             if least is not None:
                 out |= least * FLOOR_TRUST > slo.threshold
-        return out & ~np.array([row.deployment.num_drafts > 0 for row in rows])
+        drafts = np.array([row.deployment.num_drafts > 0 for row in rows], dtype=np.bool_)
+        return np.asarray(out & ~drafts)
 
     def on(self, workload: Workload) -> Evaluator:
         """The same question about other requests; what is compiled is shared."""

@@ -115,8 +115,7 @@ def _run(
         if row is None:
             break
         expected, _ = race.corrected(np.array([row]))
-        candidate = points.candidates[points.candidate[row]]
-        answer = evaluator.simulated(candidate, int(points.replicas[row]))
+        answer = evaluator.simulated(points.candidate_at(row), int(points.replicas[row]))
         off += np.abs(logarithms(answer, evaluator.slos) - expected[0]).tolist()
         race.learn(row, answer)
         if answer.result is not None:

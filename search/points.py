@@ -37,6 +37,10 @@ class Points:
     def __len__(self) -> int:
         return len(self.replicas)
 
+    def candidate_at(self, row: int) -> Candidate:
+        """The candidate of a point."""
+        return self.candidates[int(self.candidate[row])]
+
     def siblings(self, row: int, dimension: str) -> NDArray[np.intp]:
         """The points that differ from one in a dimension of their choice alone, itself included."""
         return self._families(dimension)[self._family(row, dimension)]
@@ -50,7 +54,7 @@ class Points:
         return self.families[dimension]
 
     def _family(self, row: int, dimension: str) -> object:
-        choice = self.candidates[self.candidate[row]].choice
+        choice = self.candidate_at(row).choice
         rest = tuple(value for name, value in choice.items() if name != dimension)
         return (int(self.replicas[row]), rest)
 
@@ -75,7 +79,8 @@ def points_of(evaluator: Evaluator, candidates: Sequence[Candidate]) -> Points:
 def _forecast(
     evaluator: Evaluator, rows: Sequence[Candidate], replicas: Ints, priced: Estimate
 ) -> Floats:
-    gpus = replicas * np.array([row.deployment.gpus_per_replica for row in rows], dtype=np.float64)
+    each = np.array([float(row.deployment.gpus_per_replica) for row in rows])
+    gpus = replicas.astype(np.float64) * each
     columns: list[Floats] = []
     for objective in evaluator.objectives:
         prices = np.array([hourly(objective, row.deployment) for row in rows])

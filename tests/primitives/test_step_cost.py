@@ -20,6 +20,7 @@ from servecast.primitives.decomposition import (
 )
 from servecast.primitives.deployment import Deployment
 from servecast.primitives.dtype import Dtype
+from servecast.primitives.exchanges import Collective, ExpertExchange, Send
 from servecast.primitives.host_time import HostTime
 from servecast.primitives.model import LatentAttention, LinearAttention, MoeFfn
 from servecast.primitives.operations import AllReduce, Elementwise, Operation
@@ -67,7 +68,7 @@ def floor_s(operations: Iterable[tuple[int, Operation]]) -> float:
     for count, operation in operations:
         if not isinstance(operation, AllReduce):
             bytes_moved += count * float(operation.bytes)
-            if not isinstance(operation, Elementwise):
+            if not isinstance(operation, Elementwise | Collective | Send | ExpertExchange):
                 flops += count * float(operation.flops)
     return max(flops / max(DEVICE.flops.values()), bytes_moved / DEVICE.bw_bytes_per_s)
 

@@ -29,8 +29,7 @@ def seen(rate: float) -> tuple[Evaluator, Points]:
 
 
 def simulated(one: Evaluator, points: Points, row: int) -> Result:
-    candidate = points.candidates[points.candidate[row]]
-    result = one.simulated(candidate, int(points.replicas[row])).result
+    result = one.simulated(points.candidate_at(row), int(points.replicas[row])).result
     assert result is not None
     return result
 
@@ -54,9 +53,7 @@ def test_what_is_said_to_be_equal_is_equal_to_the_nanosecond(rate: float) -> Non
 def test_a_limit_that_was_reached_answers_nothing_else() -> None:
     one, points = seen(30.0)
     tight = [
-        row
-        for row in range(len(points))
-        if points.candidates[points.candidate[row]].deployment.max_num_seqs == 2
+        row for row in range(len(points)) if points.candidate_at(row).deployment.max_num_seqs == 2
     ]
     assert all(not len(equals(points, row, simulated(one, points, row))) for row in tight[:4])
 
@@ -64,7 +61,7 @@ def test_a_limit_that_was_reached_answers_nothing_else() -> None:
 def test_siblings_differ_in_one_dimension_alone() -> None:
     _, points = seen(2.0)
     rows = points.siblings(0, "max_num_seqs")
-    choices = [dict(points.candidates[points.candidate[row]].choice) for row in rows]
+    choices = [dict(points.candidate_at(row).choice) for row in rows.tolist()]
     assert len({choice.pop("max_num_seqs") for choice in choices}) == len(choices) == 6
     assert all(choice == choices[0] for choice in choices)
     assert np.unique(points.replicas[rows]).tolist() == [points.replicas[0]]

@@ -136,12 +136,8 @@ def test_what_is_hopeless_is_not_looked_at() -> None:
     assert points.hopeless.any()
     assert not points.hopeless.all()
     hopeless = {
-        (key_of(found()[number].choice), count)
-        for number, count in zip(
-            points.candidate[points.hopeless].tolist(),
-            points.replicas[points.hopeless].tolist(),
-            strict=True,
-        )
+        (key_of(points.candidate_at(row).choice), int(points.replicas[row]))
+        for row in np.flatnonzero(points.hopeless).tolist()
     }
     assert not hopeless & set(asked_for(climbed(limits=limits)))
 

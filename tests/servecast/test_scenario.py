@@ -8,6 +8,7 @@ import pytest
 
 from servecast.errors import InputError
 from servecast.loading import builtin, load, loads, template
+from servecast.traffic import SyntheticTraffic
 from tests.servecast.minimal import FIXED, changed, faults
 
 
@@ -15,6 +16,7 @@ def test_a_fixed_scenario_opens_nothing() -> None:
     scenario = loads(FIXED)
     assert scenario.space().is_fixed
     assert scenario.space().size == 1
+    assert isinstance(scenario.workload, SyntheticTraffic)
     assert scenario.workload.rate == 12.0
     assert str(scenario.slo[0]) == "ttft:p95 < 500ms"
     assert str(scenario.objective[0]) == "cost"

@@ -66,7 +66,8 @@ def crowd(refresh_ms: float) -> list[int]:
         max_model_len=400,
     )
     result = simulate(deployment, Workload("crowd", arrival_ns, tokens, tokens, tokens))
-    return np.bincount(result.records.replica, minlength=4).tolist()
+    counts: list[int] = np.bincount(result.records.replica, minlength=4).tolist()
+    return counts
 
 
 def test_a_router_with_old_news_sends_everybody_to_the_same_replica() -> None:
