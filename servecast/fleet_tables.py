@@ -26,7 +26,7 @@ def show_fleet(out: Output, result: FleetResult) -> None:
     for pool in result.fleet.pools:
         served = counted(len(result.of_pool(pool)), "request")
         there = result.mean_replicas(pool)
-        mean = "" if not result.fleet.changes else f", {there:.3g} replicas on average"
+        mean = "" if not result.fleet.changes else f", replicas on average: {there:.3g}"
         out.line(f"{literal(pool.name)} ({pool.role}): {served} finished here{mean}")
         out.line(deployment_line(pool.deployment))
     requests = f"{counted(result.arrived, 'request')} of {literal(result.workload)}"

@@ -87,6 +87,7 @@ def _pools(scenario: Scenario) -> tuple[PoolSection, ...]:
 
 
 def _pool(scenario: Scenario, pool: PoolSection) -> Pool:
+    _require_shared_router(pool)
     own = pool_scenario(scenario, pool)
     if own.deployment.replicas == "auto":
         raise InputError(
@@ -94,6 +95,16 @@ def _pool(scenario: Scenario, pool: PoolSection) -> Pool:
             hint="state `replicas` under its `deployment`",
         )
     return Pool(pool.name, deployment(own), pool.role, pool.classes)
+
+
+def _require_shared_router(pool: PoolSection) -> None:
+    """InputError for what a pool cannot have to itself: it would be ignored."""
+    for name in ("gateway", "routing", "routing_options"):
+        if name in (pool.deployment or {}):
+            raise InputError(
+                f"pool `{pool.name}` states `{name}`, and shares its router with others",
+                hint=f"state `{name}` under the scenario's `deployment`",
+            )
 
 
 def _change(scenario: Scenario, change: AnyChange) -> Change:

@@ -83,6 +83,8 @@ def _in_our_words(path: Place, details: ErrorDetails) -> Fault:
         hint = f"did you mean `{near}`?" if near else None
     if details["type"] in ("model_type", "model_attributes_type", "dict_type"):
         message = "should be a mapping of fields"
+    if details["type"] == "tuple_type":
+        message = "should be a list"
     return Fault(path, f"{shown(details['input'])} {message}", hint)
 
 

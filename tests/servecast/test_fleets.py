@@ -79,6 +79,16 @@ def test_pools_that_cannot_take_the_same_requests_are_refused() -> None:
         fleet(loads(other))
 
 
+def test_a_pool_among_others_has_no_router_of_its_own() -> None:
+    other = TWO.replace("max_num_seqs: 16", "max_num_seqs: 16, routing: least_kv")
+    with pytest.raises(InputError, match="pool `cheap` states `routing`, and shares its router"):
+        fleet(loads(other))
+
+
+def test_changes_are_a_list() -> None:
+    assert "should be a list" in faults(TWO + "changes: outage\n")["changes"]
+
+
 def test_two_pools_of_one_name_are_refused() -> None:
     with pytest.raises(InputError, match="two pools are called `fast`"):
         fleet(loads(TWO.replace("name: cheap", "name: fast")))
@@ -125,7 +135,7 @@ def test_changes_are_of_the_only_pool_and_shown() -> None:
     write(Path(), CHANGING)
     told = run("simulate", "small.yaml")
     assert told.code == 0, told.err
-    assert "all (both): 5 requests finished here, 2." in told.out
+    assert "all (both): 5 requests finished here, replicas on average: 2." in told.out
     assert run("simulate", "small.yaml", "--json").json["pools"][0]["mean_replicas"] > 1
 
 
