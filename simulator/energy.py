@@ -48,7 +48,8 @@ def energy(deployment: Deployment, logs: Sequence[RunLog], duration_s: float) ->
     taken_s, ideal_s = (np.concatenate(column) for column in zip(*parts, strict=True))
     used = np.divide(ideal_s, taken_s, out=np.zeros_like(taken_s), where=taken_s > 0)
     lasted_s = duration_s * len(logs)
-    busy_s = min(float(taken_s.sum()), lasted_s)
+    taken_ns = sum(int(log.column("duration_ns").sum()) for log in logs)
+    busy_s = min(taken_ns / 1e9, lasted_s)
     idle_w = float(power_w(deployment.accelerator, np.zeros(1))[0])
     joules = float(taken_s @ power_w(deployment.accelerator, used)) + idle_w * (lasted_s - busy_s)
     return Energy(
