@@ -11,9 +11,11 @@ from servecast.errors import nearest
 from servecast.faults import fault, shown
 from servecast.fields import Count, Section
 from servecast.plain import mapping
+from servecast.primitives.deployment import Deployment
 from servecast.simulator.fleet.autoscaler import Autoscaler, Signal
 from servecast.simulator.fleet.change import Change
 from servecast.simulator.fleet.outages import Outage, RandomOutages
+from servecast.simulator.fleet.rollout import Rollout
 from servecast.traffic import Positive, Seconds
 
 
@@ -21,10 +23,6 @@ class ChangeSection(Section):
     """What every change states: its kind, and the pool where there are several."""
 
     pool: str | None = None
-
-    def most_replicas(self, there: int) -> int:
-        """How many replicas it may have at once where there are so many before it."""
-        return there
 
 
 class PlainChange(ChangeSection):
@@ -53,13 +51,11 @@ class AutoscalerSection(PlainChange):
     def _bounds(self) -> Self:
         if self.least > self.most:
             raise fault(f"wants at least {self.least} replicas and at most {self.most}")
+        if self.signal == "utilisation" and self.target > 1:
+            raise fault(f"wants a share of {self.target:g} of the places", "write `target: 0.7`")
         if self.interval <= 0:
             raise fault("looks at its signal in no time at all", "write `interval: 15s`")
         return self
-
-    def most_replicas(self, there: int) -> int:
-        """As many as it may have, or those that are there already."""
-        return max(there, self.most)
 
     def value(self, pool: str) -> Change:
         """The autoscaler of that pool."""
@@ -120,21 +116,31 @@ class RolloutSection(ChangeSection):
     deployment: dict[str, object]
     """What the new replicas have otherwise than the old ones."""
 
-    def most_replicas(self, there: int) -> int:
-        """The new ones start beside the old ones."""
-        return there + self.surge
+    @model_validator(mode="after")
+    def _of_replicas(self) -> Self:
+        for name in ("replicas", "routing", "routing_options", "gateway"):
+            if name in self.deployment:
+                raise fault(f"`{name}` is of the pool and no rollout changes it")
+        return self
+
+    def value(self, pool: str, deployment: Deployment) -> Change:
+        """The rollout of that pool to a deployment."""
+        return Rollout(pool, deployment, _ns(self.at), _ns(self.start_up), self.surge)
 
 
 KINDS = ("autoscaler", "outage", "random_outages", "rollout")
 
 
+def _stated(value: object) -> object:
+    return (mapping(value) or {}).get("kind", getattr(value, "kind", None))
+
+
 def _kind_of(value: object) -> str:
-    kind = (mapping(value) or {}).get("kind", getattr(value, "kind", None))
-    return f"<{kind}>"
+    return f"<{_stated(value)}>"
 
 
 def _known_kind(value: object) -> object:
-    kind = (mapping(value) or {}).get("kind", getattr(value, "kind", None))
+    kind = _stated(value)
     if kind not in KINDS:
         near = nearest(str(kind), KINDS)
         said = "states no `kind`" if kind is None else f"`kind` {shown(kind)} is unknown"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from servecast.changes import AnyChange, RolloutSection
+from servecast.changes import AnyChange, AutoscalerSection, RolloutSection
 from servecast.domain import deployment
 from servecast.errors import InfeasibleError, InputError, UnsupportedError, nearest
 from servecast.pools import PoolSection
+from servecast.primitives.deployment import Deployment
 from servecast.scenario import Scenario
 from servecast.simulator.fleet.change import Change
 from servecast.simulator.fleet.fleet import Fleet, Pool
-from servecast.simulator.fleet.rollout import Rollout
 
 _SHARED = {"pools", "changes", "transfer"}
 """Sections of all pools together."""
@@ -68,11 +68,7 @@ def fleet(scenario: Scenario) -> Fleet:
 
 def _require_budget(scenario: Scenario, pools: Sequence[Pool]) -> None:
     """InfeasibleError where the pools may take more GPUs at once than there are."""
-    most = {pool.name: pool.deployment.replicas for pool in pools}
-    for change in scenario.changes:
-        name = _changed_pool(scenario, change).name
-        most[name] = change.most_replicas(most[name])
-    gpus = {pool.name: most[pool.name] * pool.deployment.gpus_per_replica for pool in pools}
+    gpus = {pool.name: _most_gpus(scenario, pool) for pool in pools}
     taken, budget = sum(gpus.values()), scenario.hardware.gpus
     if taken > budget:
         each = ", ".join(f"{name} {count}" for name, count in gpus.items())
@@ -80,6 +76,17 @@ def _require_budget(scenario: Scenario, pools: Sequence[Pool]) -> None:
             f"the pools may take {taken} GPUs at once ({each}), and the budget is {budget}",
             hint=f"raise hardware.gpus to {taken}, or take fewer",
         )
+
+
+def _most_gpus(scenario: Scenario, pool: Pool) -> int:
+    """What a pool may take at once: all that its autoscalers may have, and surges beside them."""
+    own = [c for c in scenario.changes if _changed_pool(scenario, c).name == pool.name]
+    scaled = [change.most for change in own if isinstance(change, AutoscalerSection)]
+    rollouts = [change for change in own if isinstance(change, RolloutSection)]
+    deployments = [pool.deployment, *(_rolled_out(scenario, change) for change in rollouts)]
+    replicas = max([pool.deployment.replicas, *scaled])
+    surge = max((change.surge for change in rollouts), default=0)
+    return (replicas + surge) * max(each.gpus_per_replica for each in deployments)
 
 
 def _pools(scenario: Scenario) -> tuple[PoolSection, ...]:
@@ -111,14 +118,14 @@ def _change(scenario: Scenario, change: AnyChange) -> Change:
     pool = _changed_pool(scenario, change)
     if not isinstance(change, RolloutSection):
         return change.value(pool.name)
-    new = pool.model_copy(update={"deployment": {**(pool.deployment or {}), **change.deployment}})
-    return Rollout(
-        pool.name,
-        _pool(scenario, new).deployment,
-        round(change.at * 1e9),
-        round(change.start_up * 1e9),
-        change.surge,
-    )
+    return change.value(pool.name, _rolled_out(scenario, change))
+
+
+def _rolled_out(scenario: Scenario, change: RolloutSection) -> Deployment:
+    """What a rollout makes of its pool's deployment, whatever other rollouts do."""
+    pool = _changed_pool(scenario, change)
+    changed = {**(pool.deployment or {}), **change.deployment}
+    return _pool(scenario, pool.model_copy(update={"deployment": changed})).deployment
 
 
 def _changed_pool(scenario: Scenario, change: AnyChange) -> PoolSection:

@@ -151,6 +151,31 @@ def test_a_change_that_may_exceed_the_budget_is_refused() -> None:
         fleet(loads(CHANGING.replace("most: 3", "most: 5")))
 
 
+ROLLOUT = "  - {kind: rollout, at: 1s, start_up: 1s, deployment: {max_num_seqs: 8}}\n"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_surges_come_on_top_of_what_an_autoscaler_may_have(first: bool) -> None:
+    head, _, rest = CHANGING.partition("changes:\n")
+    text = f"{head}changes:\n" + (ROLLOUT + rest if first else rest + ROLLOUT)
+    assert fleet(loads(text)).changes
+    with pytest.raises(InfeasibleError, match="may take 4 GPUs at once"):
+        fleet(loads(text.replace("gpus: 4", "gpus: 3")))
+
+
+def test_a_rollout_to_larger_replicas_takes_more() -> None:
+    larger = ROLLOUT.replace("max_num_seqs: 8", "tensor_parallel_size: 2")
+    with pytest.raises(InfeasibleError, match="may take 8 GPUs at once"):
+        fleet(loads(CHANGING + larger))
+
+
+def test_what_a_rollout_cannot_change_is_refused() -> None:
+    bad = ROLLOUT.replace("max_num_seqs: 8", "replicas: 3")
+    assert "`replicas` is of the pool" in faults(CHANGING + bad)["changes[3]"]
+    percent = CHANGING.replace("target: 0.001", "target: 60")
+    assert "wants a share of 60" in faults(percent)["changes[0]"]
+
+
 def test_faults_of_changes_name_what_is_known() -> None:
     bad = CHANGING.replace("kind: outage", "kind: outige").replace("most: 3", "mots: 3")
     found = faults(bad.replace("mean_between: 1h", "mean_between: 0s"))
