@@ -108,15 +108,15 @@ def main() -> None:
     """Print the table, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(SCENARIOS), help="scenarios; all")
-    parser.add_argument("--output", type=Path, help="write the table as .json or .csv")
+    parser.add_argument("--out", type=Path, help="write the table as .json or .csv")
     arguments = parser.parse_args()
     rows: list[Row] = []
     for name in arguments.names:
         rows.append(row(name, SCENARIOS[name]))
         print(rows[-1], flush=True)
     show("Looks at few points beside the optimum of all", rows)
-    if arguments.output is not None:
-        write(arguments.output, {"optimum": rows})
+    if arguments.out is not None:
+        write(arguments.out, {"optimum": rows})
 
 
 if __name__ == "__main__":
