@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,8 +155,11 @@ def rows(found: Sequence[tuple[Point, Point]]) -> list[Row]:
 
 def main() -> None:
     """Write the page and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = Path("aggregated_or_disaggregated.html")
+    parser.add_argument("path", nargs="?", type=Path, default=default, help="the page")
+    path: Path = parser.parse_args().path
     found = [pair for rate in RATES_PER_S for pair in points(rate)]
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else "aggregated_or_disaggregated.html")
     write_page(page(found), path)
     show("Requests within both limits", rows(found))
     print(f"\nwrote {path}")

@@ -10,8 +10,8 @@ from servecast.primitives.accelerator import Accelerator
 
 EXPONENT = 0.7
 """Power rises steeply at first. The exponent is that of Özcan et al., Quantifying the Energy
-Consumption and Carbon Emissions of LLM Inference via Simulations (2025); the powers
-that Splitwise's authors measured of A100s ask for the same (docs/energy.md)."""
+Consumption and Carbon Emissions of LLM Inference via Simulations (2025), not fitted
+here; docs/energy.md lays it beside the powers that Splitwise's authors measured of A100s."""
 
 
 def is_power_known(device: Accelerator) -> bool:

@@ -10,6 +10,7 @@ import typer
 from servecast import __version__
 from servecast.commands.calibrate import calibrate
 from servecast.commands.catalogue import gpus, models
+from servecast.commands.compare import compare
 from servecast.commands.doctor import doctor
 from servecast.commands.emulate import emulate
 from servecast.commands.files import check, init
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    *(recommend, simulate, emulate, calibrate, predict, validate),
+    *(recommend, simulate, emulate, compare, calibrate, predict, validate),
     *(memory, models, gpus, init, check, doctor),
 ):
     app.command()(verb)

@@ -27,13 +27,14 @@ def show_fleet(out: Output, result: FleetResult) -> None:
         served = counted(len(result.of_pool(pool)), "request")
         there = result.mean_replicas(pool)
         mean = "" if not result.fleet.changes else f", replicas on average: {there:.3g}"
-        out.line(f"{literal(pool.name)} ({pool.role}): {served} finished here{mean}")
+        does = "hands on its prompts, " if pool.role == "prefill" else ""
+        out.line(f"{literal(pool.name)} ({pool.role}): {does}{served} finished here{mean}")
         out.line(deployment_line(pool.deployment))
     requests = f"{counted(result.arrived, 'request')} of {literal(result.workload)}"
     out.line(f"{requests} in {format_seconds(result.duration_s)}\n")
     show_latencies(out, result)
     usd = result.usd()
-    price = "" if usd != usd else f", {usd:.2f} USD for a million of them"
+    price = "" if usd != usd else f", ${usd:.2f} per million output tokens"
     out.line(
         f"\n{format_rate(result.throughput, 'tok')} output{price}, "
         f"{format_rate(result.request_rate)} requests, {result.gpu_hours:.3g} GPU-hours"

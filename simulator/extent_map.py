@@ -108,6 +108,20 @@ class ExtentMap:
         return self._firsts[place] if place < len(self._firsts) else _BEYOND
 
 
+def without(run: Iterable[Piece], others: Iterable[Piece]) -> list[Piece]:
+    """What of a run of pieces none of the others covers, in the order of the run."""
+    left = list(run)
+    for first, length in others:
+        end = first + length
+        parts = [
+            (max(at, begin), min(at + size, stop))
+            for at, size in left
+            for begin, stop in ((at, first), (end, at + size))
+        ]
+        left = [(begin, stop - begin) for begin, stop in parts if begin < stop]
+    return left
+
+
 def pieces(chain: Iterable[Piece], start: int, end: int) -> Iterator[Piece]:
     """The ids of a chain's blocks from its `start`-th up to its `end`-th."""
     passed = 0

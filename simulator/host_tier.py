@@ -1,9 +1,10 @@
 """The KV blocks that an engine keeps in its host's memory, the least recently used of which go.
 
 It follows vLLM 0.32.0 (`v1/kv_offload/cpu/manager.py` and `policies/lru.py`) rank for rank: a block
-is used when it is stored, and when a request that it was loaded for, or was offered by, is over.
-Then that request's blocks count as used from the last to the first, so that ends go before what
-they follow. Blocks under way are neither found nor evicted.
+is used when it is stored, and when a request that it was loaded for, or was offered by, is over;
+not by one that offered it while it was on its way for another. Then that request's blocks count as
+used from the last to the first, so that ends go before what they follow. Blocks under way are
+neither found nor evicted.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ class Tier(Protocol):
 
     def store(self, run: Iterable[Piece]) -> list[Piece] | None:
         """Make room for what of the run is not there: that. None where there is no room for it."""
+        ...
+
+    def coming(self, run: Iterable[Piece]) -> list[Piece]:
+        """What of the run has been stored and is not written yet."""
         ...
 
     def written(self, run: Iterable[Piece]) -> None:
@@ -94,6 +99,11 @@ class HostTier:
         for first, length in missing:
             self._insert(first, length)
         return missing
+
+    def coming(self, run: Iterable[Piece]) -> list[Piece]:
+        """What of the run has been stored and is not written yet."""
+        parts = (part for piece in run for part in self._extents.parts(*piece))
+        return [part for extent, part in parts if extent is not None and not extent.is_written]
 
     def written(self, run: Iterable[Piece]) -> None:
         """What `store` made room for has come."""

@@ -3,7 +3,8 @@
 Lay it beside `v1/core/sched/scheduler.py` (what a connector changes there) and
 `distributed/kv_transfer/kv_connector/v1/offloading/scheduler.py`. Who finds blocks in the host
 beyond those of the GPU holds room for them, waits aside, and lets others pass; and is first in line
-when they have come. Who finds blocks that are under way themselves is passed over.
+when they have come. Who finds blocks that are under way themselves is passed over, and so is who
+gave way while blocks of its own are.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class VllmTieredScheduler(VllmScheduler):
         """Requests first in line that wait for blocks under way."""
         self._wavers = False
         """Whether somebody was left waiting of whom the GPU has blocks that may go."""
-        self._computing: list[Sequence[Piece]] = []
+        self._computing: list[tuple[Request, Sequence[Piece]]] = []
         """What has been offered in the last pass: it leaves when the step that it was for is over.
         """
         self._refused: dict[Request, None] = {}
@@ -82,8 +83,8 @@ class VllmTieredScheduler(VllmScheduler):
 
     def computed(self, now_ns: int) -> None:
         """The step that was scheduled last was over at `now_ns`: blocks can be stored."""
-        for run in self._computing:
-            self.transfers.send(run, now_ns)
+        for request, run in self._computing:
+            self.transfers.send(request, run, now_ns)
         self._computing.clear()
 
     def next_ns(self) -> int | None:
@@ -102,7 +103,7 @@ class VllmTieredScheduler(VllmScheduler):
         yet. And where the GPU may lose what it has of somebody in line, while transfers are under
         way: what is looked for in the host then may be among them, or may not be any more.
         """
-        leaving = any(self._computing)
+        leaving = any(run for _, run in self._computing)
         under_way = leaving or self.transfers.next_ns() is not None
         wavers = (self._passed_over and leaving) or (self._wavers and under_way)
         return super().horizon(1 if wavers or self._refused else at_most)
@@ -146,6 +147,9 @@ class VllmTieredScheduler(VllmScheduler):
         """Let the first in line compute or load, or pass it over. Returns what is left of the
         budget, 0 where it finds no room."""
         request, block_size = self.waiting[0], self.limits.block_size
+        if self.transfers.is_storing(request):  # it gave way, and its own blocks have not left yet
+            passed_over.append(self.waiting.popleft())
+            return token_budget
         hit = self._gpu_cache.find(request, (request.num_tokens - 1) // block_size)
         found = self.transfers.find(request, hit.blocks, request.num_tokens // block_size)
         if found.blocks and not found.is_settled:
@@ -213,7 +217,7 @@ class VllmTieredScheduler(VllmScheduler):
             self._refused[request] = None
             return
         self._refused.pop(request, None)
-        self._computing.append(run)
+        self._computing.append((request, run))
 
     def _close(self) -> None:
         """Let the tier know who is over."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from servecast.simulator.link import Link
 from servecast.timewarp.foreign import foreign
 from servecast.timewarp.serving import Serving
@@ -74,6 +76,23 @@ class OffloadingExecutor(VirtualExecutor):
         return self._outputs.KVConnectorOutput(
             finished_recving=loaded, kv_connector_worker_meta=jobs
         )
+
+
+def in_order_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have vLLM take requests that end in the same step in the order of their names.
+
+    It keeps them as a set of strings, so that what its tier drops first is another in every
+    process, with the seed of Python's hashes.
+    """
+    scheduler = foreign("vllm.distributed.kv_transfer.kv_connector.v1.offloading.scheduler")
+    connector = scheduler.OffloadingConnectorScheduler
+    build = connector.build_connector_meta
+
+    def sorted_first(self: Any, scheduled: Any) -> Any:
+        scheduled.finished_req_ids = dict.fromkeys(sorted(scheduled.finished_req_ids or ()))
+        return build(self, scheduled)
+
+    monkeypatch.setattr(connector, "build_connector_meta", sorted_first)
 
 
 def offloading_executor_class(serving: Serving, to_gpu: Link, to_host: Link) -> type[Any]:

@@ -24,7 +24,7 @@ from servecast.timewarp.mode import Mode
 from servecast.timewarp.serving import Serving
 from servecast.traces.prefixes import prefixes
 from servecast.traces.workload import Workload
-from tests.differential.offloading import offloading_executor_class
+from tests.differential.offloading import in_order_of_names, offloading_executor_class
 from tests.emulated_options import options
 from tests.timewarp.emulated_cases import caching, conversations, many_prefixes, requests
 
@@ -47,17 +47,16 @@ def prompts_alone(count: int, rate_per_s: float, chains: int, seed: int = 4) -> 
 
 
 SMALL = caching(max_model_len=1024, num_gpu_blocks_override=150)
-ALONE = replace(SMALL, max_num_seqs=1)
-"""Of prompts that end in the same step vLLM stores what is left in the order of a set of strings,
-which is another one in every process."""
 CASES: dict[str, tuple[Deployment, Workload, int, float]] = {
     "all fits": (SMALL, many_prefixes(150, 12.0), 100_000, 20_000.0),
     "all fits behind a slow link": (SMALL, many_prefixes(150, 12.0), 100_000, 900_000.0),
     "conversations": (SMALL, conversations(12, 8), 100_000, 50_000.0),
     "prompts alone": (SMALL, prompts_alone(200, 20.0, 12), 100_000, 100_000.0),
     "prompts alone in a small tier": (SMALL, prompts_alone(300, 20.0, 12), 300, 100_000.0),
-    "prompts longer than the tier": (ALONE, prompts_alone(250, 20.0, 12), 40, 100_000.0),
-    "conversations in a small tier": (ALONE, conversations(16, 8), 250, 300_000.0),
+    "prompts longer than the tier": (SMALL, prompts_alone(250, 20.0, 12), 40, 100_000.0),
+    "beginnings on their way in a small tier": (SMALL, many_prefixes(150, 40.0), 220, 900_000.0),
+    "beginnings on their way in a tiny tier": (SMALL, many_prefixes(150, 20.0), 60, 300_000.0),
+    "conversations in a small tier": (SMALL, conversations(16, 8), 250, 300_000.0),
 }
 
 
@@ -71,6 +70,7 @@ def theirs(
         return offloading_executor_class(serving, to_gpu, to_host)
 
     monkeypatch.setattr(vllm_engine, "executor_class", executor_class)
+    in_order_of_names(monkeypatch)
     size_gib = host.blocks * ledger(deployment).geometry.bytes_per_block / 2**30
     words = [*options(deployment, workload), "--kv-offloading-size", repr(size_gib)]
     cost = CompiledStepCost(deployment, RooflineSource(), HostTime())

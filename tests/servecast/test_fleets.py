@@ -106,6 +106,27 @@ def test_simulate_shows_each_pool_and_what_all_cost() -> None:
     assert [slo["met"] for slo in found["slo"]] == [True]
 
 
+def test_prices_are_stated_as_they_are_of_one_deployment() -> None:
+    one_price = TWO.replace("{gpu: l40s}", "{gpu: l40s, usd_per_gpu_hour: 1}")
+    write(Path(), one_price)
+    found = run("simulate", "small.yaml", "--json").json
+    price = f"${found['usd_per_million_output_tokens']:.2f} per million output tokens"
+    assert price in run("simulate", "small.yaml").out
+
+
+def test_a_prefill_pool_is_not_shown_as_idle() -> None:
+    roles = """\
+pools:
+  - {name: prompts, role: prefill}
+  - {name: outputs, role: decode}
+"""
+    write(Path(), changed("gpus: 1", "gpus: 2") + roles)
+    told = run("simulate", "small.yaml")
+    assert told.code == 0, told.err
+    assert "prompts (prefill): hands on its prompts, 0 requests finished here" in told.out
+    assert "outputs (decode): 5 requests finished here" in told.out
+
+
 def test_equal_pools_are_one_deployment() -> None:
     alike = "pools:\n  - {name: a, deployment: {replicas: 1}}\n  - {name: b}\n"
     write(Path(), changed("gpus: 1", "gpus: 2") + alike)

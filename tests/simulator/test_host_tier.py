@@ -7,8 +7,10 @@ from hypothesis import given, settings
 
 from servecast.simulator.extent_map import Piece
 from servecast.simulator.host_tier import HostTier
+from servecast.simulator.request import Request
 from tests.reference_tier import ReferenceTier
 from tests.tier_histories import Act, histories, ids
+from tests.tiers import transfers
 
 
 class Pair:
@@ -73,6 +75,10 @@ def test_extents_are_blocks_kept_together() -> None:
     assert evicting > 100
 
 
+def request(index: int, blocks: int, first: int = 0) -> Request:
+    return Request(index, 0, 16 * blocks, 1, 1, [(first, blocks)])
+
+
 def written(tier: HostTier, run: list[Piece]) -> None:
     stored = tier.store(run)
     assert stored is not None
@@ -123,3 +129,42 @@ def test_a_lost_block_is_noticed() -> None:
     tier.used -= 1
     with pytest.raises(AssertionError, match="3 of 4 blocks, 2 counted"):
         tier.check()
+
+
+def test_what_was_stored_is_coming_until_it_is_written() -> None:
+    tier = HostTier(8)
+    first = tier.store([(0, 3)])
+    assert first == [(0, 3)]
+    assert tier.coming([(0, 5)]) == [(0, 3)]
+    tier.store([(2, 4)])
+    assert tier.coming([(0, 6)]) == [(0, 3), (3, 3)]
+    tier.written(first)
+    assert tier.coming([(0, 6)]) == [(3, 3)]
+
+
+def test_who_offers_what_is_on_its_way_for_another_does_not_use_it() -> None:
+    """Three blocks of a beginning that two requests share, and two blocks of one that only one
+    has: what goes first is the beginning if the second request did not count as its user."""
+
+    def survivors(*, written_before: bool) -> list[int]:
+        moved = transfers(5)
+        one, two = request(0, 3), request(1, 3)
+        run = moved.offer(one, 3)
+        assert run
+        if written_before:
+            moved.send(one, run, 0)
+            moved.poll(0)
+        moved.offer(two, 3)
+        if not written_before:
+            moved.send(one, run, 0)
+            moved.poll(0)
+        other = moved.offer(request(2, 2, first=50), 2)
+        assert other
+        moved.send(request(2, 2, first=50), other, 0)
+        moved.poll(0)
+        moved.close(two)
+        assert moved.offer(request(3, 2, first=90), 2)
+        return [block for block in (0, 1, 2, 50, 51) if moved.tier.find([(block, 1)]).blocks]
+
+    assert survivors(written_before=True) == [0, 1, 2]
+    assert survivors(written_before=False) == [2, 50, 51]
