@@ -144,6 +144,7 @@ def test_options_and_requests_drawn_at_random_end_in_the_same_steps(
     assert_same_steps(drawn(seed), record_property)
 
 
+@pytest.mark.slow
 def test_the_cases_preempt_wait_and_accept() -> None:
     by_name = {
         case.name: simulate(case.deployment, case.workload, source=SOURCE) for case in STEPPED

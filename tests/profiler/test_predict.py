@@ -111,6 +111,7 @@ def test_formats_are_those_of_the_label_and_a_blank_is_bf16() -> None:
     assert weights(model="openai/gpt-oss-120b", precision="fp8") is Dtype.MXFP4
 
 
+@pytest.mark.slow
 def test_dense_rows_of_the_development_part_are_as_near_as_documented(data_dir: Path) -> None:
     from servecast.profiler.measured_points import read_measured
 
