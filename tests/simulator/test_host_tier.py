@@ -133,12 +133,11 @@ def test_a_lost_block_is_noticed() -> None:
 
 def test_what_was_stored_is_coming_until_it_is_written() -> None:
     tier = HostTier(8)
-    first = tier.store([(0, 3)])
-    assert first == [(0, 3)]
+    assert tier.store([(0, 3)]) == [(0, 3)]
     assert tier.coming([(0, 5)]) == [(0, 3)]
     tier.store([(2, 4)])
     assert tier.coming([(0, 6)]) == [(0, 3), (3, 3)]
-    tier.written(first)
+    tier.written([(0, 3)])
     assert tier.coming([(0, 6)]) == [(3, 3)]
 
 
