@@ -9,7 +9,7 @@ from math import hypot, isnan, nan
 import numpy as np
 
 from servecast.errors import InputError
-from servecast.simulator.metrics import STUDENT_95, batched_half_width
+from servecast.simulator.metrics import batched_half_width, mean_half_width
 from servecast.simulator.records import Records
 from servecast.simulator.served import Served
 
@@ -112,9 +112,6 @@ def _paired_half_width(
     if size < 2:
         return nan
     parts = [slice(batch * size, (batch + 1) * size) for batch in range(BATCHES)]
-    found = np.array([of_theirs(theirs.rows(part)) - of_mine(mine.rows(part)) for part in parts])
-    known = found[~np.isnan(found)]
-    if len(known) < 2:
-        return nan
-    student = STUDENT_95[min(len(known) - 2, len(STUDENT_95) - 1)]
-    return float(student * known.std(ddof=1) / np.sqrt(len(known)))
+    return mean_half_width(
+        [of_theirs(theirs.rows(part)) - of_mine(mine.rows(part)) for part in parts]
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +81,13 @@ def batched_half_width(
     size = len(records) // batches
     if size < 2:
         return float("nan")
-    values = [statistic(records.rows(slice(i * size, (i + 1) * size))) for i in range(batches)]
+    return mean_half_width(
+        [statistic(records.rows(slice(i * size, (i + 1) * size))) for i in range(batches)]
+    )
+
+
+def mean_half_width(values: Sequence[float]) -> float:
+    """95 % half-width of the mean of independent values; NaN where fewer than two are defined."""
     known = np.asarray([value for value in values if not np.isnan(value)])
     if len(known) < 2:
         return float("nan")
