@@ -34,9 +34,6 @@ class Correction:
         self._tuned: int | None = None
         self._reaches: Floats = np.ones(1)
 
-    def __len__(self) -> int:
-        return len(self._errors)
-
     def learn(self, place: Floats, error: float) -> None:
         """The value above, less that below, at a point."""
         self._places.append(place)

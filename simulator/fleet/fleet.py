@@ -70,11 +70,6 @@ class Fleet:
         """Whether prompts and outputs are computed by different pools."""
         return any(pool.role != "both" for pool in self.pools)
 
-    @property
-    def gpus(self) -> int:
-        """Accelerators that it occupies at the start."""
-        return sum(pool.deployment.gpus for pool in self.pools)
-
     def _require_both_sides(self) -> None:
         for pools in self.services.values():
             roles = {pool.role for pool in pools}
